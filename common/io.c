@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The I/O table and the few helpers over it; see io.h.
+ */
+#include <config.h>
+
+#include "common/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/random.h"
+#include "common/banned.h"
+
+static int
+sys_openat (int dirfd, const char *path, int flags, mode_t mode)
+{
+  return TEMP_FAILURE_RETRY (openat (dirfd, path, flags | O_CLOEXEC, mode));
+}
+
+static ssize_t
+sys_pread (int fd, void *buf, size_t len, off_t offset)
+{
+  return TEMP_FAILURE_RETRY (pread (fd, buf, len, offset));
+}
+
+static ssize_t
+sys_pwrite (int fd, const void *buf, size_t len, off_t offset)
+{
+  return TEMP_FAILURE_RETRY (pwrite (fd, buf, len, offset));
+}
+
+static int
+sys_fsync (int fd)
+{
+  return TEMP_FAILURE_RETRY (fsync (fd));
+}
+
+static int
+sys_fdatasync (int fd)
+{
+  return TEMP_FAILURE_RETRY (fdatasync (fd));
+}
+
+static int
+sys_ftruncate (int fd, off_t size)
+{
+  return TEMP_FAILURE_RETRY (ftruncate (fd, size));
+}
+
+static int
+sys_fallocate (int fd, int mode, off_t offset, off_t len)
+{
+  return TEMP_FAILURE_RETRY (fallocate (fd, mode, offset, len));
+}
+
+const struct lm_io_ops lm_io_system = {
+  .openat = sys_openat,
+  .close = close,
+  .pread = sys_pread,
+  .pwrite = sys_pwrite,
+  .fsync = sys_fsync,
+  .fdatasync = sys_fdatasync,
+  .ftruncate = sys_ftruncate,
+  .fallocate = sys_fallocate,
+  .mkdirat = mkdirat,
+  .unlinkat = unlinkat,
+  .linkat = linkat,
+  .renameat = renameat,
+};
+
+const struct lm_io_ops *lm_io = &lm_io_system;
+
+int
+lm_pread_full (int fd, void *buf, size_t len, uint64_t offset,
+               const char *what, struct lm_error *err)
+{
+  char *p = buf;
+
+  while (len > 0) {
+    ssize_t r = lm_io->pread (fd, p, len, offset);
+
+    if (r == -1)
+      return lm_error_errno (err, errno, "%s: read at 0x%" PRIx64, what,
+                             offset);
+    if (r == 0)
+      return lm_corrupt (err, "%s: ends at 0x%" PRIx64
+                         ", %zu bytes early", what, offset, len);
+    p += r;
+    offset += r;
+    len -= r;
+  }
+  return 0;
+}
+
+int
+lm_pwrite_full (int fd, const void *buf, size_t len, uint64_t offset,
+                const char *what, struct lm_error *err)
+{
+  const char *p = buf;
+
+  while (len > 0) {
+    ssize_t r = lm_io->pwrite (fd, p, len, offset);
+
+    if (r == -1)
+      return lm_error_errno (err, errno, "%s: write at 0x%" PRIx64, what,
+                             offset);
+    p += r;
+    offset += r;
+    len -= r;
+  }
+  return 0;
+}
+
+int
+lm_file_read (int dirfd, const char *path, size_t limit, char **ret_data,
+              size_t *ret_len, struct lm_error *err)
+{
+  CLEANUP_CLOSE int fd = lm_io->openat (dirfd, path, O_RDONLY, 0);
+  CLEANUP_FREE char *data = NULL;
+  struct stat st;
+  size_t len = 0, alloc;
+
+  if (fd == -1)
+    return lm_error_errno (err, errno, "%s", path);
+  if (fstat (fd, &st) == -1)
+    return lm_error_errno (err, errno, "%s: stat", path);
+  if (S_ISDIR (st.st_mode))
+    return lm_error_errno (err, EISDIR, "%s", path);
+  if (st.st_size > 0 && (uint64_t) st.st_size > limit)
+    return lm_error_set (err, LM_ERR_LIMIT,
+                         "%s: %" PRIu64 " bytes, the limit is %zu",
+                         path, (uint64_t) st.st_size, limit);
+  /* Pipes and /proc have no size: grow as needed. */
+  alloc = st.st_size > 0 ? (size_t) st.st_size + 1 : 4096;
+  for (;;) {
+    ssize_t r;
+    char *bigger = realloc (data, alloc + 1);
+
+    if (bigger == NULL)
+      return lm_error_set (err, LM_ERR_NOMEM, "%s: out of memory", path);
+    data = bigger;
+    if (S_ISREG (st.st_mode))
+      r = lm_io->pread (fd, data + len, alloc - len, len);
+    else
+      r = TEMP_FAILURE_RETRY (read (fd, data + len, alloc - len));
+    if (r == -1)
+      return lm_error_errno (err, errno, "%s: read", path);
+    if (r == 0)
+      break;
+    len += r;
+    if (len > limit)
+      return lm_error_set (err, LM_ERR_LIMIT,
+                           "%s: more than the limit of %zu bytes", path,
+                           limit);
+    if (len == alloc)
+      alloc *= 2;
+  }
+  data[len] = '\0';
+  *ret_data = lm_steal (data);
+  *ret_len = len;
+  return 0;
+}
+
+int
+lm_sync_parent (int dirfd, const char *path, struct lm_error *err)
+{
+  const char *slash = strrchr (path, '/');
+  CLEANUP_FREE char *parent = NULL;
+  CLEANUP_CLOSE int fd = -1;
+
+  if (slash == NULL)
+    parent = strdup (".");
+  else if (slash == path)
+    parent = strdup ("/");
+  else
+    parent = strndup (path, slash - path);
+  if (parent == NULL)
+    return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+  fd = lm_io->openat (dirfd, parent, O_RDONLY | O_DIRECTORY, 0);
+  if (fd == -1)
+    return lm_error_errno (err, errno, "%s: open", parent);
+  if (lm_io->fsync (fd) == -1)
+    return lm_error_errno (err, errno, "%s: fsync", parent);
+  return 0;
+}
+
+int
+lm_file_replace (int dirfd, const char *path, const void *data, size_t len,
+                 mode_t mode, struct lm_error *err)
+{
+  CLEANUP_FREE char *tmp = NULL;
+  CLEANUP_CLOSE int fd = -1;
+  uint64_t unique;
+
+  lm_random_bytes (&unique, sizeof unique);
+  if (asprintf (&tmp, "%s.%016" PRIx64 ".tmp", path, unique) == -1) {
+    tmp = NULL;
+    return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+  }
+  fd = lm_io->openat (dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL, mode);
+  if (fd == -1)
+    return lm_error_errno (err, errno, "%s: create", tmp);
+  if (lm_pwrite_full (fd, data, len, 0, path, err) == -1)
+    goto fail;
+  if (lm_io->fsync (fd) == -1) {
+    lm_error_errno (err, errno, "%s: fsync", path);
+    goto fail;
+  }
+  if (lm_io->renameat (dirfd, tmp, dirfd, path) == -1) {
+    lm_error_errno (err, errno, "%s: rename", path);
+    goto fail;
+  }
+  return lm_sync_parent (dirfd, path, err);
+
+fail:
+  lm_io->unlinkat (dirfd, tmp, 0);
+  return -1;
+}
+
+int
+lm_mkdir_p (const char *path, mode_t mode, struct lm_error *err)
+{
+  CLEANUP_FREE char *p = strdup (path);
+  char *s;
+
+  if (p == NULL)
+    return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+  for (s = p + 1;; s++) {
+    char c = *s;
+
+    if (c != '/' && c != '\0')
+      continue;
+    *s = '\0';
+    if (lm_io->mkdirat (AT_FDCWD, p, mode) == 0) {
+      if (lm_sync_parent (AT_FDCWD, p, err) == -1)
+        return -1;
+    }
+    else if (errno != EEXIST)
+      return lm_error_errno (err, errno, "%s: mkdir", p);
+    *s = c;
+    if (c == '\0')
+      break;
+  }
+  return 0;
+}

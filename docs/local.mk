@@ -1,0 +1,1 @@
+# Man pages are written in POD.

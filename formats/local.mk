@@ -1,0 +1,14 @@
+# formats/ includes common/ only.
+noinst_LTLIBRARIES += libformats.la
+libformats_la_SOURCES = \
+	%reldir%/disk.c \
+	%reldir%/disk.h \
+	%reldir%/store.c \
+	%reldir%/store.h
+libformats_la_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) \
+	$(LIBCRYPTO_CFLAGS) $(LIBZSTD_CFLAGS) $(LIBNBD_CFLAGS)
+libformats_la_LIBADD = libcommon.la $(LIBCRYPTO_LIBS) $(LIBZSTD_LIBS) \
+	$(LIBNBD_LIBS)
+
+formats: libformats.la
+.PHONY: formats

@@ -1,0 +1,1 @@
+# hypervisor-glue/ includes common/ only.

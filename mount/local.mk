@@ -1,0 +1,1 @@
+# mount/ includes formats/, hypervisor-glue/ and common/.

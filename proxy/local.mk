@@ -1,0 +1,1 @@
+# proxy/ includes formats/ and common/.
