@@ -16,6 +16,8 @@ libcommon_la_SOURCES = \
 	%reldir%/json.h \
 	%reldir%/log.c \
 	%reldir%/log.h \
+	%reldir%/process.c \
+	%reldir%/process.h \
 	%reldir%/random.c \
 	%reldir%/random.h \
 	%reldir%/secret.c \
