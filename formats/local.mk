@@ -3,6 +3,12 @@ noinst_LTLIBRARIES += libformats.la
 libformats_la_SOURCES = \
 	%reldir%/disk.c \
 	%reldir%/disk.h \
+	%reldir%/native/keys.c \
+	%reldir%/native/keys.h \
+	%reldir%/native/native-wire.h \
+	%reldir%/native/repository.h \
+	%reldir%/native/seal.c \
+	%reldir%/native/seal.h \
 	%reldir%/store.c \
 	%reldir%/store.h
 libformats_la_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) \

@@ -9,6 +9,7 @@ LDADD = $(AM_LDADD_TESTS)
 if HAVE_CRITERION
 criterion_tests = \
 	tests/unit/test-process \
+	tests/unit/test-seal \
 	tests/unit/test-size
 
 check_PROGRAMS += $(criterion_tests)
