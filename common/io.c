@@ -8,9 +8,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -21,6 +23,80 @@ static int
 sys_openat (int dirfd, const char *path, int flags, mode_t mode)
 {
   return TEMP_FAILURE_RETRY (openat (dirfd, path, flags | O_CLOEXEC, mode));
+}
+
+/* openat that says ELOOP for a symbolic link, whatever FLAGS make of it. */
+static int
+open_component (int dirfd, const char *name, int flags, mode_t mode)
+{
+  int fd = TEMP_FAILURE_RETRY (openat (dirfd, name, flags | O_CLOEXEC |
+                                       O_NOFOLLOW, mode));
+  struct stat st;
+
+  if (fd == -1 && errno == ENOTDIR) {
+    if (fstatat (dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISLNK (st.st_mode))
+      errno = ELOOP;
+    else
+      errno = ENOTDIR;
+  }
+  return fd;
+}
+
+/* The slow way for kernels before 5.6 and for sandboxes without openat2:
+ * one component at a time, none of them a symbolic link or "..". */
+static int
+walk_beneath (int dirfd, const char *path, int flags, mode_t mode)
+{
+  CLEANUP_FREE char *copy = strdup (path);
+  CLEANUP_CLOSE int held = -1;
+  char *p = copy, *slash;
+
+  if (copy == NULL)
+    return -1;
+  if (*p == '/') {
+    errno = EXDEV;
+    return -1;
+  }
+  for (;; p = slash + 1) {
+    int fd;
+
+    slash = strchr (p, '/');
+    if (slash)
+      *slash = '\0';
+    if (strcmp (p, "..") == 0) {
+      errno = EXDEV;
+      return -1;
+    }
+    if (slash == NULL)
+      return open_component (dirfd, p, flags, mode);
+    if (*p == '\0' || strcmp (p, ".") == 0)
+      continue;
+    fd = open_component (dirfd, p, O_PATH | O_DIRECTORY, 0);
+    if (fd == -1)
+      return -1;
+    if (held != -1)
+      close (held);
+    dirfd = held = fd;
+  }
+}
+
+static int
+sys_openat_beneath (int dirfd, const char *path, int flags, mode_t mode)
+{
+  struct open_how how = {
+    .flags = flags | O_CLOEXEC,
+    .mode = flags & O_CREAT ? mode : 0,
+    .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
+  };
+  int fd;
+
+  do
+    fd = syscall (SYS_openat2, dirfd, path, &how, sizeof how);
+  while (fd == -1 && (errno == EINTR || errno == EAGAIN));
+  if (fd == -1 && (errno == ENOSYS || errno == EPERM))
+    return walk_beneath (dirfd, path, flags, mode);
+  return fd;
 }
 
 static ssize_t
@@ -61,6 +137,7 @@ sys_fallocate (int fd, int mode, off_t offset, off_t len)
 
 const struct lm_io_ops lm_io_system = {
   .openat = sys_openat,
+  .openat_beneath = sys_openat_beneath,
   .close = close,
   .pread = sys_pread,
   .pwrite = sys_pwrite,
@@ -72,6 +149,7 @@ const struct lm_io_ops lm_io_system = {
   .unlinkat = unlinkat,
   .linkat = linkat,
   .renameat = renameat,
+  .renameat2 = renameat2,
 };
 
 const struct lm_io_ops *lm_io = &lm_io_system;

@@ -7,7 +7,8 @@
  *
  * Every member has the meaning of the system call of its name, except
  * that no member fails with EINTR, and pread_full and pwrite_full move
- * the whole range.
+ * the whole range.  A test's table starts as a copy of lm_io_system, so
+ * that a member added here is never NULL there.
  */
 #ifndef LM_COMMON_IO_H
 #define LM_COMMON_IO_H
@@ -22,6 +23,10 @@
 
 struct lm_io_ops {
   int (*openat) (int dirfd, const char *path, int flags, mode_t mode);
+  /* openat that follows no symbolic link in any component and never
+   * leaves DIRFD: for names that others could have prepared. */
+  int (*openat_beneath) (int dirfd, const char *path, int flags,
+                         mode_t mode);
   int (*close) (int fd);
   ssize_t (*pread) (int fd, void *buf, size_t len, off_t offset);
   ssize_t (*pwrite) (int fd, const void *buf, size_t len, off_t offset);
@@ -35,6 +40,9 @@ struct lm_io_ops {
                  int flags);
   int (*renameat) (int olddir, const char *old, int newdir,
                    const char *new_);
+  /* FLAGS is RENAME_NOREPLACE; EINVAL where the file system can't. */
+  int (*renameat2) (int olddir, const char *old, int newdir,
+                    const char *new_, unsigned flags);
 };
 
 /* The table in use; never NULL. */
