@@ -10,7 +10,13 @@ libformats_la_SOURCES = \
 	%reldir%/native/seal.c \
 	%reldir%/native/seal.h \
 	%reldir%/store.c \
-	%reldir%/store.h
+	%reldir%/store.h \
+	%reldir%/store/fd-cache.c \
+	%reldir%/store/fd-cache.h \
+	%reldir%/store/store-dir.c \
+	%reldir%/store/store-dir.h \
+	%reldir%/store/store-open.c \
+	%reldir%/store/store-open.h
 libformats_la_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) \
 	$(LIBCRYPTO_CFLAGS) $(LIBZSTD_CFLAGS) $(LIBNBD_CFLAGS)
 libformats_la_LIBADD = libcommon.la $(LIBCRYPTO_LIBS) $(LIBZSTD_LIBS) \

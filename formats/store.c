@@ -20,6 +20,8 @@ lm_store_check_name (const char *name, struct lm_error *err)
   size_t i;
   char prev = '/';
 
+  if (strcmp (name, "tmp") == 0 || strncmp (name, "tmp/", 4) == 0)
+    goto bad;
   if (len == 0 || len > LM_STORE_NAME_MAX)
     goto bad;
   for (i = 0; i < len; i++) {
@@ -45,8 +47,17 @@ int
 lm_store_put (struct lm_store *s, const char *name, const struct iovec *iov,
               int iovcnt, struct lm_error *err)
 {
+  size_t len = 0;
+  int i;
+
   if (lm_store_check_name (name, err) == -1)
     return -1;
+  for (i = 0; i < iovcnt; i++)
+    len += iov[i].iov_len;
+  if (len > LM_STORE_PUT_MAX)
+    return lm_error_set (err, LM_ERR_LIMIT, "%s: %zu bytes to replace an "
+                         "object, the limit is %d", name, len,
+                         LM_STORE_PUT_MAX);
   lm_debug (LM_DEBUG_STORE, "put %s", name);
   return s->ops->put (s, name, iov, iovcnt, err);
 }

@@ -3,12 +3,17 @@
  * Named immutable objects, wherever they live.
  *
  * A name is one or more components of [a-z0-9.-] joined by '/', at most
- * LM_STORE_NAME_MAX bytes, no component empty or starting with '.'.
+ * LM_STORE_NAME_MAX bytes, no component empty or starting with '.'.  No
+ * object's name may be a leading part of another's ("a" and "a/b"), and
+ * none starts with "tmp/", which belongs to the directory store.
  * Every function may be called from any thread at once, except close.
  *
  * Durability: when put or put_if_absent has returned 0, the object
  * survives power loss, whole and under its name; when it failed or the
- * machine died, the name either does not exist or holds a whole object.
+ * machine died, the name either does not exist or holds a whole object
+ * (for put: the old one or the new one).  A put_if_absent that failed
+ * with anything but LM_ERR_EXISTS may so have happened nevertheless: who
+ * needs to know reads the object back.
  */
 #ifndef LM_FORMATS_STORE_H
 #define LM_FORMATS_STORE_H
@@ -20,6 +25,10 @@
 #include "common/error.h"
 
 #define LM_STORE_NAME_MAX 200
+
+/* Only objects up to this size can be replaced (put).  A larger one never
+ * changes under its name, so a store may keep it open or cached. */
+#define LM_STORE_PUT_MAX (64 * 1024)
 
 struct lm_store;
 
@@ -33,8 +42,9 @@ struct lm_store_ops {
 
   /* All are required. */
 
-  /* Store the concatenation of IOV under NAME, replacing what is there:
-   * only for the few objects that may be replaced (leases). */
+  /* Store the concatenation of IOV, at most LM_STORE_PUT_MAX bytes, under
+   * NAME, replacing what is there: only for the few objects that may be
+   * replaced (leases).  Other processes see it at their next read. */
   int (*put) (struct lm_store *store, const char *name,
               const struct iovec *iov, int iovcnt, struct lm_error *err);
 

@@ -3,14 +3,25 @@
 # A Criterion program per module: tests/unit/test-<module>.c.  Its source
 # follows from its name, and it links to everything; so a new one is one
 # line here.
-AM_LDADD_TESTS = libformats.la libcommon.la $(CRITERION_LIBS)
+check_LTLIBRARIES += libsupport.la
+libsupport_la_SOURCES = \
+	%reldir%/support/scratch.c \
+	%reldir%/support/scratch.h \
+	%reldir%/support/store-fault.c \
+	%reldir%/support/store-fault.h \
+	%reldir%/support/store-memory.c \
+	%reldir%/support/store-memory.h
+
+AM_LDADD_TESTS = libsupport.la libformats.la libcommon.la $(CRITERION_LIBS)
 LDADD = $(AM_LDADD_TESTS)
 
 if HAVE_CRITERION
 criterion_tests = \
+	tests/conformance/test-store \
 	tests/unit/test-process \
 	tests/unit/test-seal \
-	tests/unit/test-size
+	tests/unit/test-size \
+	tests/unit/test-store-dir
 
 check_PROGRAMS += $(criterion_tests)
 TESTS += $(criterion_tests)
