@@ -1,1 +1,12 @@
 # hypervisor-glue/ includes common/ only.
+noinst_LTLIBRARIES += libglue.la
+libglue_la_SOURCES = \
+	%reldir%/nbd-uri.c \
+	%reldir%/nbd-uri.h \
+	%reldir%/qmp.c \
+	%reldir%/qmp.h
+libglue_la_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) $(LIBXML2_CFLAGS)
+libglue_la_LIBADD = libcommon.la $(JANSSON_LIBS) $(LIBXML2_LIBS)
+
+hypervisor-glue: libglue.la
+.PHONY: hypervisor-glue

@@ -12,7 +12,7 @@ libsupport_la_SOURCES = \
 	%reldir%/support/store-memory.c \
 	%reldir%/support/store-memory.h
 
-AM_LDADD_TESTS = libsupport.la libformats.la libcommon.la $(CRITERION_LIBS)
+AM_LDADD_TESTS = libsupport.la libformats.la libglue.la libcommon.la $(CRITERION_LIBS)
 LDADD = $(AM_LDADD_TESTS)
 
 if HAVE_CRITERION
@@ -25,4 +25,14 @@ criterion_tests = \
 
 check_PROGRAMS += $(criterion_tests)
 TESTS += $(criterion_tests)
+endif
+
+# hypervisor-glue/ and what it stands on.
+if HAVE_CRITERION
+criterion_glue_tests = \
+	tests/unit/test-nbd-uri \
+	tests/unit/test-qmp
+
+check_PROGRAMS += $(criterion_glue_tests)
+TESTS += $(criterion_glue_tests)
 endif
