@@ -12,7 +12,7 @@ libsupport_la_SOURCES = \
 	%reldir%/support/store-memory.c \
 	%reldir%/support/store-memory.h
 
-AM_LDADD_TESTS = libsupport.la libformats.la libglue.la libcommon.la $(CRITERION_LIBS)
+AM_LDADD_TESTS = libsupport.la libmount.la libformats.la libglue.la libcommon.la $(CRITERION_LIBS)
 LDADD = $(AM_LDADD_TESTS)
 
 if HAVE_CRITERION
@@ -35,4 +35,13 @@ criterion_glue_tests = \
 
 check_PROGRAMS += $(criterion_glue_tests)
 TESTS += $(criterion_glue_tests)
+endif
+
+# mount/.
+if HAVE_CRITERION
+criterion_mount_tests = \
+	tests/unit/test-options
+
+check_PROGRAMS += $(criterion_mount_tests)
+TESTS += $(criterion_mount_tests)
 endif

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `livemount completion bash` prints the script that bash loads; it is
+ * made when we are built, from the tables, and installed.  Names that
+ * only the machine knows come from `livemount completion sessions` and
+ * `… snapshots` at the moment they are asked for; those never prompt.
+ */
+#include <config.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "mount/commands.h"
+#include "common/banned.h"
+
+static const char *
+kind_name (enum lm_completion kind)
+{
+  switch (kind) {
+  case LM_COMPLETE_NOTHING: return "nothing";
+  case LM_COMPLETE_FILE: return "files";
+  case LM_COMPLETE_FOLDER: return "folders";
+  case LM_COMPLETE_SNAPSHOT: return "snapshots";
+  case LM_COMPLETE_SESSION: return "sessions";
+  case LM_COMPLETE_COMMAND: return "commands";
+  }
+  return "nothing";
+}
+
+/* Cases for the words after which an argument comes. */
+static void
+print_arguments (const struct lm_option *o, const char *command)
+{
+  for (; o && o->name; o++) {
+    const char *p;
+
+    if (o->argument == NULL)
+      continue;
+    printf ("        %s:--%s", command, o->name);
+    if (o->letter)
+      printf ("|%s:-%c", command, o->letter);
+    fputs (") ", stdout);
+    if (o->choices) {
+      fputs ("kind='words ", stdout);
+      for (p = o->choices; *p; p++)
+        putchar (*p == '|' ? ' ' : *p);
+      fputs ("'", stdout);
+    }
+    else
+      printf ("kind=%s", kind_name (o->completion));
+    fputs (" ;;\n", stdout);
+  }
+}
+
+static void
+print_names (const struct lm_option *o)
+{
+  for (; o && o->name; o++)
+    printf ("--%s ", o->name);
+}
+
+/* "key list" is one case word for the shell: "key_list". */
+static void
+print_command_word (const char *name)
+{
+  for (; *name; name++)
+    putchar (*name == ' ' ? '_' : *name);
+}
+
+static void
+print_commands (void)
+{
+  const struct lm_command *const *c, *const *before;
+
+  for (c = lm_commands; *c; c++) {
+    size_t len = strcspn ((*c)->name, " ");
+
+    if ((*c)->hidden)
+      continue;
+    for (before = lm_commands; before != c; before++)
+      if (strncmp ((*before)->name, (*c)->name, len) == 0 &&
+          strcspn ((*before)->name, " ") == len)
+        break;
+    if (before == c)
+      printf ("%.*s ", (int) len, (*c)->name);
+  }
+}
+
+static const char head[] =
+  "# bash completion for livemount; made from its tables, not by hand\n"
+  "_livemount ()\n"
+  "{\n"
+  "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
+  "    local command= options= kind=nothing i word\n"
+  "    COMPREPLY=()\n"
+  "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
+  "        word=${COMP_WORDS[i]}\n"
+  "        case $word in\n"
+  "            -r|--repository|--passphrase-file|--key-file) ((i++)) ;;\n"
+  "            -*) ;;\n"
+  "            *) command=$word; break ;;\n"
+  "        esac\n"
+  "    done\n";
+
+static const char tail[] =
+  "    if [[ $cur == -* && $kind != argument ]]; then\n"
+  "        kind=\"words $options\"\n"
+  "    fi\n"
+  "    case $kind in\n"
+  "        words*) COMPREPLY=($(compgen -W \"${kind#words}\" -- \"$cur\")) ;;\n"
+  "        files) compopt -o filenames\n"
+  "            COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
+  "        folders) compopt -o filenames\n"
+  "            COMPREPLY=($(compgen -d -- \"$cur\")) ;;\n"
+  "        snapshots|sessions)\n"
+  "            COMPREPLY=($(compgen -W \"$(livemount completion $kind \\\n"
+  "                2>/dev/null </dev/null)\" -- \"$cur\")) ;;\n"
+  "        commands)\n"
+  "            COMPREPLY=($(compgen -W \"$commands\" -- \"$cur\")) ;;\n"
+  "    esac\n"
+  "}\n"
+  "complete -F _livemount livemount\n";
+
+static void
+print_script (void)
+{
+  const struct lm_command *const *c;
+
+  fputs (head, stdout);
+  fputs ("    local commands='", stdout);
+  print_commands ();
+  puts ("'");
+  fputs ("    options='", stdout);
+  print_names (lm_global_options);
+  puts ("'");
+  puts ("    if [[ -z $command ]]; then kind=commands; fi");
+  /* Two-word commands. */
+  puts ("    case $command in");
+  for (c = lm_commands; *c; c++) {
+    size_t len = strcspn ((*c)->name, " ");
+
+    if ((*c)->name[len] == '\0' || (*c)->hidden)
+      continue;
+    printf ("        %.*s) if ((COMP_CWORD == i + 1)); then\n"
+            "                kind=\"$kind %s\"; kind=\"words ${kind#nothing}"
+            "\"; kind=${kind/words  words/words}\n"
+            "            elif [[ ${COMP_WORDS[i+1]} == %s ]]; then\n"
+            "                command=", (int) len, (*c)->name,
+            (*c)->name + len + 1, (*c)->name + len + 1);
+    print_command_word ((*c)->name);
+    puts ("\n            fi ;;&");
+  }
+  puts ("    esac");
+  puts ("    case $command in");
+  for (c = lm_commands; *c; c++) {
+    if ((*c)->hidden)
+      continue;
+    fputs ("        ", stdout);
+    print_command_word ((*c)->name);
+    printf (") kind=%s; options+='", kind_name ((*c)->completion));
+    print_names ((*c)->options);
+    puts ("' ;;");
+  }
+  puts ("    esac");
+  puts ("    case $command:$prev in");
+  for (c = lm_commands; *c; c++) {
+    char word[64];
+    size_t i;
+
+    if ((*c)->hidden)
+      continue;
+    snprintf (word, sizeof word, "%s", (*c)->name);
+    for (i = 0; word[i]; i++)
+      if (word[i] == ' ')
+        word[i] = '_';
+    print_arguments ((*c)->options, word);
+  }
+  print_arguments (lm_global_options, "*");
+  puts ("    esac");
+  fputs (tail, stdout);
+}
+
+static int
+run_completion (struct lm_cli *cli, struct lm_error *err)
+{
+  const char *what = cli->args.operands[0];
+
+  if (strcmp (what, "bash") == 0) {
+    print_script ();
+    return 0;
+  }
+  if (strcmp (what, "sessions") == 0 || strcmp (what, "snapshots") == 0)
+    return 0;
+  return lm_error_set (err, LM_ERR_USAGE, "completion '%.40s': expected "
+                       "bash, sessions or snapshots", what);
+}
+
+const struct lm_command lm_cmd_completion = {
+  .name = "completion",
+  .area = "Help",
+  .summary = "print what the shell needs for completion",
+  .usage = "bash|sessions|snapshots",
+  .min_operands = 1,
+  .max_operands = 1,
+  .hidden = true,
+  .run = run_completion,
+};

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `livemount doctor`: what works on this machine, what is missing, what
+ * it would be needed for, and the Debian package that brings it.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/io.h"
+#include "common/json.h"
+#include "common/process.h"
+#include "mount/capture.h"
+#include "mount/commands.h"
+#include "mount/report.h"
+#include "common/banned.h"
+
+enum state {
+  STATE_OK,
+  STATE_LIMITED,        /* works, but slower or less than it could */
+  STATE_MISSING,        /* something is not possible without it */
+  STATE_BROKEN,         /* nothing much works without it */
+};
+
+static const char *const state_names[] = {
+  "ok", "limited", "missing", "broken"
+};
+
+struct doctor {
+  const struct lm_cli *cli;
+  json_t *checks;
+  enum state worst;
+};
+
+static void __attribute__ ((format (printf, 6, 7)))
+note (struct doctor *d, const char *name, enum state state,
+      const char *needed_for, const char *package, const char *fmt, ...)
+{
+  char detail[512];
+  va_list ap;
+
+  va_start (ap, fmt);
+  vsnprintf (detail, sizeof detail, fmt, ap);
+  va_end (ap);
+  if (state > d->worst)
+    d->worst = state;
+  json_array_append_new (d->checks,
+    json_pack ("{s:s, s:s, s:s, s:s, s:s*}", "name", name,
+               "state", state_names[state], "detail", detail,
+               "needed_for", needed_for,
+               "package", state == STATE_OK ? NULL : package));
+}
+
+static void
+check_program (struct doctor *d, const char *program, enum state without,
+               const char *needed_for, const char *package)
+{
+  struct lm_error err = LM_ERROR_INIT;
+  CLEANUP_FREE char *path = lm_program_find (program, &err);
+
+  note (d, program, path ? STATE_OK : without, needed_for, package, "%s",
+        path ? path : err.message);
+}
+
+/* The plugin: does nbdkit load it, and is it of this version? */
+static void
+check_plugin (struct doctor *d)
+{
+  const char *plugin = getenv ("LIVEMOUNT_PLUGIN");
+  const char *argv[] = { "nbdkit", "--dump-plugin",
+                         plugin ? plugin : "livemount", NULL };
+  struct lm_error err = LM_ERROR_INIT;
+  CLEANUP_FREE char *text = NULL;
+  const char *version;
+  int code;
+
+  if (lm_capture (argv, 10000, &text, &code, &err) == -1) {
+    note (d, "plugin", STATE_BROKEN, "live mounts", "livemount", "%s",
+          err.message);
+    return;
+  }
+  if (code != 0) {
+    text[strcspn (text, "\n")] = '\0';
+    note (d, "plugin", STATE_BROKEN, "live mounts", "livemount", "%s", text);
+    return;
+  }
+  version = strstr (text, "\nversion=");
+  if (version) {
+    version += strlen ("\nversion=");
+    if (strncmp (version, PACKAGE_VERSION "\n",
+                 strlen (PACKAGE_VERSION "\n")) != 0) {
+      note (d, "plugin", STATE_LIMITED, "live mounts", "livemount",
+            "version %.*s, but this program is %s",
+            (int) strcspn (version, "\n"), version, PACKAGE_VERSION);
+      return;
+    }
+  }
+  note (d, "plugin", STATE_OK, "live mounts", NULL, "nbdkit loads %s",
+        argv[2]);
+}
+
+static void
+check_file (struct doctor *d, const char *name, const char *path,
+            enum state without, const char *needed_for, const char *package)
+{
+  if (access (path, R_OK) == 0)
+    note (d, name, STATE_OK, needed_for, NULL, "%s", path);
+  else
+    note (d, name, without, needed_for, package, "%s: %s", path,
+          strerrordesc_np (errno));
+}
+
+static void
+check_fuse (struct doctor *d)
+{
+  CLEANUP_CLOSE int fd = open ("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+  if (fd == -1)
+    note (d, "fuse", STATE_MISSING, "mount --fuse", "fuse3",
+          "/dev/fuse: %s", strerrordesc_np (errno));
+  else
+    note (d, "fuse", STATE_OK, "mount --fuse", NULL, "/dev/fuse opens");
+  check_program (d, "fusermount3", STATE_MISSING, "mount --fuse", "fuse3");
+  check_program (d, "nbdfuse", STATE_MISSING, "mount --fuse",
+                 "libnbd-bin");
+}
+
+static bool
+has_flag (const char *cpuinfo, const char *flag)
+{
+  const char *line = strstr (cpuinfo, "\nflags");
+  size_t len = strlen (flag);
+  const char *p, *end;
+
+  if (line == NULL)
+    return false;
+  line++;
+  end = strchrnul (line, '\n');
+  for (p = line; (p = strstr (p, flag)) != NULL && p < end; p += len)
+    if (p[-1] == ' ' && (p[len] == ' ' || p[len] == '\n'))
+      return true;
+  return false;
+}
+
+static void
+check_cpu (struct doctor *d)
+{
+  static const struct { const char *name, *flag, *slower; } rows[] = {
+    { "cpu-aes", "aes", "encryption" },
+    { "cpu-sha", "sha_ni", "hashing of chunks" },
+    { "cpu-clmul", "pclmulqdq", "authentication of what is stored" },
+  };
+  CLEANUP_FREE char *text = NULL;
+  struct lm_error err = LM_ERROR_INIT;
+  size_t len, i;
+
+  if (lm_file_read (AT_FDCWD, "/proc/cpuinfo", 16 << 20, &text, &len, &err)
+      == -1) {
+    note (d, "cpu", STATE_LIMITED, "speed", NULL, "%s", err.message);
+    return;
+  }
+  for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    bool has = has_flag (text, rows[i].flag);
+
+    note (d, rows[i].name, has ? STATE_OK : STATE_LIMITED,
+          rows[i].slower, NULL, "%s %s", rows[i].flag,
+          has ? "is there" : "is not there: slower");
+  }
+}
+
+static void
+print_people (const struct doctor *d)
+{
+  size_t i;
+  json_t *c;
+
+  json_array_foreach (d->checks, i, c) {
+    const char *package = lm_json_string_or_null (c, "package");
+
+    printf ("%-8s %-20s %s\n",
+            lm_json_string_or_null (c, "state"),
+            lm_json_string_or_null (c, "name"),
+            lm_json_string_or_null (c, "detail"));
+    if (strcmp (lm_json_string_or_null (c, "state"), "ok") != 0)
+      printf ("%30sfor: %s%s%s\n", "",
+              lm_json_string_or_null (c, "needed_for"),
+              package ? "; try: apt-get install " : "",
+              package ? package : "");
+  }
+}
+
+static int
+run_doctor (struct lm_cli *cli, struct lm_error *err)
+{
+  CLEANUP_JSON json_t *checks = json_array ();
+  struct doctor d = { .cli = cli, .checks = checks };
+
+  check_program (&d, "nbdkit", STATE_BROKEN, "live mounts", "nbdkit");
+  if (d.worst == STATE_OK)
+    check_plugin (&d);
+  check_program (&d, "qemu-nbd", STATE_MISSING,
+                 "backup of qcow2, vmdk, vhdx, vdi and vpc images",
+                 "qemu-utils");
+  check_program (&d, "qemu-system-x86_64", STATE_MISSING, "boot",
+                 "qemu-system-x86");
+  check_file (&d, "uefi-firmware", "/usr/share/OVMF/OVMF_CODE_4M.fd",
+              STATE_MISSING, "boot of UEFI machines", "ovmf");
+  check_fuse (&d);
+  check_cpu (&d);
+
+  if (cli->json) {
+    if (lm_report_json (json_pack ("{s:O, s:b}", "checks", checks, "ok",
+                                   d.worst < STATE_BROKEN), err) == -1)
+      return -1;
+  }
+  else
+    print_people (&d);
+  return d.worst < STATE_BROKEN ? LM_EXIT_OK : LM_EXIT_FAILED;
+}
+
+const struct lm_command lm_cmd_doctor = {
+  .name = "doctor",
+  .area = "Help",
+  .summary = "say what works on this machine, what is missing, and the "
+             "package that brings it",
+  .usage = "",
+  .run = run_doctor,
+};
