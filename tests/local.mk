@@ -5,6 +5,8 @@
 # line here.
 check_LTLIBRARIES += libsupport.la
 libsupport_la_SOURCES = \
+	%reldir%/support/memory-disk.c \
+	%reldir%/support/memory-disk.h \
 	%reldir%/support/scratch.c \
 	%reldir%/support/scratch.h \
 	%reldir%/support/store-fault.c \
@@ -12,7 +14,7 @@ libsupport_la_SOURCES = \
 	%reldir%/support/store-memory.c \
 	%reldir%/support/store-memory.h
 
-AM_LDADD_TESTS = libsupport.la libmount.la libformats.la libglue.la libcommon.la $(CRITERION_LIBS)
+AM_LDADD_TESTS = libsupport.la libproxy.la libmount.la libformats.la libglue.la libcommon.la $(CRITERION_LIBS)
 LDADD = $(AM_LDADD_TESTS)
 
 if HAVE_CRITERION
@@ -44,4 +46,14 @@ criterion_mount_tests = \
 
 check_PROGRAMS += $(criterion_mount_tests)
 TESTS += $(criterion_mount_tests)
+endif
+
+# proxy/.
+if HAVE_CRITERION
+criterion_proxy_tests = \
+	tests/unit/test-bitmap \
+	tests/unit/test-cache
+
+check_PROGRAMS += $(criterion_proxy_tests)
+TESTS += $(criterion_proxy_tests)
 endif
