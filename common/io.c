@@ -135,6 +135,13 @@ sys_fallocate (int fd, int mode, off_t offset, off_t len)
   return TEMP_FAILURE_RETRY (fallocate (fd, mode, offset, len));
 }
 
+static int
+sys_start_writeback (int fd, off_t offset, off_t len)
+{
+  return TEMP_FAILURE_RETRY (sync_file_range (fd, offset, len,
+                                              SYNC_FILE_RANGE_WRITE));
+}
+
 const struct lm_io_ops lm_io_system = {
   .openat = sys_openat,
   .openat_beneath = sys_openat_beneath,
@@ -150,6 +157,7 @@ const struct lm_io_ops lm_io_system = {
   .linkat = linkat,
   .renameat = renameat,
   .renameat2 = renameat2,
+  .start_writeback = sys_start_writeback,
 };
 
 const struct lm_io_ops *lm_io = &lm_io_system;

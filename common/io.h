@@ -43,6 +43,9 @@ struct lm_io_ops {
   /* FLAGS is RENAME_NOREPLACE; EINVAL where the file system can't. */
   int (*renameat2) (int olddir, const char *old, int newdir,
                     const char *new_, unsigned flags);
+  /* Begin to write back what was just written, and do not wait: an fsync
+   * that follows has less to do.  Promises nothing. */
+  int (*start_writeback) (int fd, off_t offset, off_t len);
 };
 
 /* The table in use; never NULL. */

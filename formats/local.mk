@@ -3,6 +3,10 @@ noinst_LTLIBRARIES += libformats.la
 libformats_la_SOURCES = \
 	%reldir%/disk.c \
 	%reldir%/disk.h \
+	%reldir%/disk-file.c \
+	%reldir%/disk-file.h \
+	%reldir%/image-lock.c \
+	%reldir%/image-lock.h \
 	%reldir%/native/keys.c \
 	%reldir%/native/keys.h \
 	%reldir%/native/native-wire.h \

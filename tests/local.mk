@@ -5,6 +5,8 @@
 # line here.
 check_LTLIBRARIES += libsupport.la
 libsupport_la_SOURCES = \
+	%reldir%/support/image-holder.c \
+	%reldir%/support/image-holder.h \
 	%reldir%/support/memory-disk.c \
 	%reldir%/support/memory-disk.h \
 	%reldir%/support/scratch.c \
@@ -20,6 +22,7 @@ LDADD = $(AM_LDADD_TESTS)
 if HAVE_CRITERION
 criterion_tests = \
 	tests/conformance/test-store \
+	tests/unit/test-disk-file \
 	tests/unit/test-process \
 	tests/unit/test-seal \
 	tests/unit/test-size \
