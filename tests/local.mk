@@ -60,3 +60,17 @@ criterion_proxy_tests = \
 check_PROGRAMS += $(criterion_proxy_tests)
 TESTS += $(criterion_proxy_tests)
 endif
+# Guest images, and what talks to guests.
+EXTRA_DIST += \
+	%reldir%/expected-skips \
+	%reldir%/support/boot-check \
+	%reldir%/support/images/recipe.sh \
+	%reldir%/support/make-image \
+	%reldir%/support/serial-talk
+
+# What is checked about the sources themselves.
+style_tests = \
+	tests/style/scripts
+
+dist_check_SCRIPTS += $(style_tests)
+TESTS += $(style_tests)
