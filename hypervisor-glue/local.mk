@@ -1,8 +1,18 @@
 # hypervisor-glue/ includes common/ only.
 noinst_LTLIBRARIES += libglue.la
 libglue_la_SOURCES = \
+	%reldir%/accel.c \
+	%reldir%/accel.h \
+	%reldir%/firmware.c \
+	%reldir%/firmware.h \
+	%reldir%/machine-internal.h \
+	%reldir%/machine-qemu.c \
+	%reldir%/machine.c \
+	%reldir%/machine.h \
 	%reldir%/nbd-uri.c \
 	%reldir%/nbd-uri.h \
+	%reldir%/qemu-command.c \
+	%reldir%/qemu-command.h \
 	%reldir%/qmp.c \
 	%reldir%/qmp.h
 libglue_la_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) $(LIBXML2_CFLAGS)

@@ -35,7 +35,11 @@ endif
 # hypervisor-glue/ and what it stands on.
 if HAVE_CRITERION
 criterion_glue_tests = \
+	tests/unit/test-accel \
+	tests/unit/test-firmware \
+	tests/unit/test-machine-qemu \
 	tests/unit/test-nbd-uri \
+	tests/unit/test-qemu-command \
 	tests/unit/test-qmp
 
 check_PROGRAMS += $(criterion_glue_tests)
