@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The index of chunks; see chunk-index.h.
+ */
+#include <config.h>
+
+#include "formats/native/chunk-index.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+
+#include "common/cleanup.h"
+#include "common/hex.h"
+#include "common/io.h"
+#include "common/log.h"
+#include "formats/native/index-run.h"
+#include "formats/native/segment.h"
+#include "common/banned.h"
+
+#define RUNS_MAX 256
+
+/* So many segments are decoded at once while a run is built: 64 MiB each
+ * at most. */
+#define BATCH 4
+
+/* Runs are merged while the next larger one has less than this many times
+ * the entries of all smaller ones. */
+#define GROWTH 3
+
+struct mapped {
+  struct lm_index_run *run;
+  uint8_t *whole;               /* per pack, or NULL: see _set_whole */
+};
+
+struct lm_chunk_index {
+  struct lm_store *store;
+  const struct lm_keys *keys;
+  int dirfd;
+  size_t nr_runs;
+  struct mapped runs[RUNS_MAX]; /* from large to small */
+};
+
+static void
+forget_run (struct mapped *m)
+{
+  lm_index_run_close (m->run);
+  free (m->whole);
+  memset (m, 0, sizeof *m);
+}
+
+static void
+forget_runs (struct lm_chunk_index *index)
+{
+  size_t i;
+
+  for (i = 0; i < index->nr_runs; i++)
+    forget_run (&index->runs[i]);
+  index->nr_runs = 0;
+}
+
+struct lm_chunk_index *
+lm_chunk_index_new (struct lm_store *store, const struct lm_keys *keys,
+                    const char *cache_dir, struct lm_error *err)
+{
+  struct lm_chunk_index *index = calloc (1, sizeof *index);
+  CLEANUP_FREE char *path = NULL;
+  char hex[2 * LM_NAME_ID_LEN + 1];
+
+  lm_hex_encode (keys->repository, LM_NAME_ID_LEN, hex);
+  if (index == NULL || asprintf (&path, "%s/%s", cache_dir, hex) == -1) {
+    path = NULL;
+    free (index);
+    lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+    return NULL;
+  }
+  index->store = store;
+  index->keys = keys;
+  index->dirfd = -1;
+  if (lm_mkdir_p (path, 0700, err) == -1)
+    goto fail;
+  index->dirfd = lm_io->openat (AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+  if (index->dirfd == -1) {
+    lm_error_errno (err, errno, "%s", path);
+    goto fail;
+  }
+  return index;
+
+fail:
+  lm_error_prefix (err, "index cache");
+  lm_error_hint (err, "name a folder that can be written with "
+                 "XDG_CACHE_HOME (or the plugin's cache-dir)");
+  lm_chunk_index_free (index);
+  return NULL;
+}
+
+void
+lm_chunk_index_free (struct lm_chunk_index *index)
+{
+  if (index == NULL)
+    return;
+  forget_runs (index);
+  if (index->dirfd != -1)
+    close (index->dirfd);
+  free (index);
+}
+
+static int
+compare_runs (const void *va, const void *vb)
+{
+  const struct mapped *a = va, *b = vb;
+  uint64_t na = lm_index_run_entries (a->run);
+  uint64_t nb = lm_index_run_entries (b->run);
+
+  return na > nb ? -1 : na < nb;
+}
+
+/* Does RUN stand mostly for live segments?  Adds those to COVERED. */
+static int
+cover (const struct lm_index_run *run, const struct lm_id_set *live,
+       struct lm_id_set *covered, bool *ret_keep, struct lm_error *err)
+{
+  uint32_t n, i, alive = 0;
+  const uint8_t (*segments)[LM_NAME_ID_LEN] = lm_index_run_segments (run,
+                                                                     &n);
+
+  for (i = 0; i < n; i++)
+    alive += lm_id_set_has (live, segments[i]);
+  *ret_keep = 2 * alive >= n && alive > 0;
+  if (!*ret_keep)
+    return 0;
+  for (i = 0; i < n; i++)
+    if (lm_id_set_has (live, segments[i]) &&
+        lm_id_set_add (covered, segments[i], 0, err) == -1)
+      return -1;
+  return 0;
+}
+
+/* Map all useful runs.  With CLEAN (under the lock) the others and what a
+ * killed builder left are removed. */
+static int
+map_runs (struct lm_chunk_index *index, const struct lm_id_set *live,
+          struct lm_id_set *covered, bool clean, struct lm_error *err)
+{
+  CLEANUP_CLOSEDIR DIR *dir = NULL;
+  struct dirent *d;
+  int fd = lm_io->openat (index->dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
+
+  forget_runs (index);
+  if (fd == -1 || (dir = fdopendir (fd)) == NULL) {
+    lm_error_errno (err, errno, "index cache: list");
+    if (fd != -1)
+      close (fd);
+    return -1;
+  }
+  while ((d = readdir (dir)) != NULL) {
+    struct lm_error ignored = LM_ERROR_INIT;
+    struct lm_index_run *run = NULL;
+    bool keep = false;
+
+    if (strncmp (d->d_name, "run-", 4) != 0)
+      continue;
+    if (strlen (d->d_name) == LM_INDEX_RUN_NAME_LEN)
+      run = lm_index_run_open (index->dirfd, d->d_name,
+                               index->keys->repository, &ignored);
+    if (run != NULL && cover (run, live, covered, &keep, err) == -1) {
+      lm_index_run_close (run);
+      return -1;
+    }
+    if (keep && index->nr_runs < RUNS_MAX) {
+      index->runs[index->nr_runs++].run = run;
+      continue;
+    }
+    lm_index_run_close (run);
+    if (clean)
+      lm_io->unlinkat (index->dirfd, d->d_name, 0);
+  }
+  qsort (index->runs, index->nr_runs, sizeof index->runs[0], compare_runs);
+  return 0;
+}
+
+/* Map the run NAME that was just built. */
+static int
+add_run (struct lm_chunk_index *index, const char *name,
+         struct lm_error *err)
+{
+  struct lm_index_run *run;
+
+  if (index->nr_runs == RUNS_MAX)
+    return lm_error_set (err, LM_ERR_LIMIT, "index cache: too many runs");
+  run = lm_index_run_open (index->dirfd, name, index->keys->repository, err);
+  if (run == NULL)
+    return -1;
+  index->runs[index->nr_runs++].run = run;
+  qsort (index->runs, index->nr_runs, sizeof index->runs[0], compare_runs);
+  return 0;
+}
+
+/* Read N <= BATCH segments and make them one run. */
+static int
+build_batch (struct lm_chunk_index *index,
+             const uint8_t (*segments)[LM_NAME_ID_LEN], size_t n,
+             struct lm_error *err)
+{
+  struct lm_segment segs[BATCH] = { LM_SEGMENT_INIT };
+  struct lm_index_run_source sources[BATCH] = { { 0 } };
+  char name[LM_INDEX_RUN_NAME_LEN + 1];
+  size_t i;
+  int r = 0;
+
+  for (i = 0; i < n && r == 0; i++) {
+    r = lm_segment_get (index->store, index->keys, segments[i], &segs[i],
+                        err);
+    sources[i].segments = &segments[i];
+    sources[i].nr_segments = 1;
+    sources[i].segment = &segs[i];
+  }
+  if (r == 0)
+    r = lm_index_run_build (index->dirfd, index->keys->repository, sources,
+                            n, name, err);
+  for (i = 0; i < n; i++)
+    lm_segment_release (&segs[i]);
+  return r == 0 ? add_run (index, name, err) : -1;
+}
+
+/* Merge the smallest runs while they add up to something. */
+static int
+compact (struct lm_chunk_index *index, struct lm_error *err)
+{
+  struct lm_index_run_source sources[RUNS_MAX] = { { 0 } };
+  char name[LM_INDEX_RUN_NAME_LEN + 1];
+  uint64_t sum = 0;
+  size_t n = 0, i;
+
+  /* Runs are sorted from large to small: take from the end. */
+  while (n < index->nr_runs) {
+    uint64_t entries =
+      lm_index_run_entries (index->runs[index->nr_runs - 1 - n].run);
+
+    if (n > 0 && entries >= GROWTH * sum)
+      break;
+    sum += entries;
+    n++;
+  }
+  if (n < 2)
+    return 0;
+  for (i = 0; i < n; i++) {
+    sources[i].run = index->runs[index->nr_runs - n + i].run;
+    sources[i].segments = lm_index_run_segments (sources[i].run,
+                                                 &sources[i].nr_segments);
+  }
+  if (lm_index_run_build (index->dirfd, index->keys->repository, sources, n,
+                          name, err) == -1)
+    return -1;
+  for (i = index->nr_runs - n; i < index->nr_runs; i++) {
+    lm_io->unlinkat (index->dirfd, lm_index_run_path (index->runs[i].run),
+                     0);
+    forget_run (&index->runs[i]);
+  }
+  index->nr_runs -= n;
+  return add_run (index, name, err);
+}
+
+/* Collect the segments that no run covers and build them. */
+static int
+build_missing (struct lm_chunk_index *index,
+               const uint8_t (*segments)[LM_NAME_ID_LEN], size_t n,
+               const struct lm_id_set *covered, struct lm_error *err)
+{
+  uint8_t batch[BATCH][LM_NAME_ID_LEN];
+  size_t i, nr = 0, built = 0;
+
+  for (i = 0; i < n; i++) {
+    if (lm_id_set_has (covered, segments[i]))
+      continue;
+    memcpy (batch[nr++], segments[i], LM_NAME_ID_LEN);
+    if (nr == BATCH) {
+      if (build_batch (index, batch, nr, err) == -1)
+        return -1;
+      built += nr;
+      nr = 0;
+    }
+  }
+  if (nr > 0 && build_batch (index, batch, nr, err) == -1)
+    return -1;
+  lm_debug (LM_DEBUG_REPOSITORY, "index cache: %zu of %zu segments built",
+            built + nr, n);
+  return compact (index, err);
+}
+
+int
+lm_chunk_index_sync (struct lm_chunk_index *index,
+                     const uint8_t (*segments)[LM_NAME_ID_LEN], size_t n,
+                     struct lm_error *err)
+{
+  CLEANUP (lm_id_set_release) struct lm_id_set live =
+    LM_ID_SET_INIT (LM_NAME_ID_LEN);
+  CLEANUP (lm_id_set_release) struct lm_id_set covered =
+    LM_ID_SET_INIT (LM_NAME_ID_LEN);
+  CLEANUP_CLOSE int lock = -1;
+  size_t i;
+
+  if (lm_id_set_reserve (&live, n, err) == -1)
+    return -1;
+  for (i = 0; i < n; i++)
+    if (lm_id_set_add (&live, segments[i], 0, err) == -1)
+      return -1;
+  if (map_runs (index, &live, &covered, false, err) == -1)
+    return -1;
+  if (covered.n == n)
+    return 0;
+
+  /* Something to build: one process at a time, and look again, for the
+   * one before may have built it. */
+  lock = lm_io->openat (index->dirfd, "lock", O_RDWR | O_CREAT, 0600);
+  if (lock == -1 || TEMP_FAILURE_RETRY (flock (lock, LOCK_EX)) == -1)
+    return lm_error_errno (err, errno, "index cache: lock");
+  lm_id_set_release (&covered);
+  covered.id_len = LM_NAME_ID_LEN;
+  if (map_runs (index, &live, &covered, true, err) == -1)
+    return -1;
+  if (covered.n == n)
+    return 0;
+  return build_missing (index, segments, n, &covered, err);
+}
+
+int
+lm_chunk_index_find (const struct lm_chunk_index *index,
+                     enum lm_object_type type, const uint8_t id[LM_ID_LEN],
+                     struct lm_chunk_location *ret_locations, int max,
+                     struct lm_error *err)
+{
+  int found = 0;
+  size_t i;
+
+  /* The newest data are in the smallest runs. */
+  for (i = index->nr_runs; i-- > 0 && found < max;) {
+    const struct lm_index_run *run = index->runs[i].run;
+    uint64_t pos = lm_index_run_find (run, id);
+
+    for (; pos < lm_index_run_entries (run) && found < max; pos++) {
+      struct lm_chunk_location *l = &ret_locations[found];
+      struct lm_segment_pack pack;
+      struct lm_entry e;
+
+      if (lm_index_run_get (run, pos, &e, l->ref.base, err) == -1)
+        return -1;
+      if (memcmp (e.id, id, LM_ID_LEN) != 0)
+        break;
+      if (e.type != type)
+        continue;
+      lm_index_run_pack (run, e.pack, &pack);
+      memcpy (l->pack, pack.id, LM_NAME_ID_LEN);
+      l->offset = e.offset;
+      l->ref.type = e.type;
+      l->ref.encoding = e.encoding;
+      l->ref.plain_len = e.plain_len;
+      l->ref.stored_len = e.stored_len;
+      memcpy (l->ref.id, id, LM_ID_LEN);
+      found++;
+    }
+  }
+  return found;
+}
+
+int
+lm_chunk_index_set_whole (struct lm_chunk_index *index,
+                          const struct lm_id_set *whole,
+                          struct lm_error *err)
+{
+  size_t i;
+  uint32_t j;
+
+  for (i = 0; i < index->nr_runs; i++) {
+    struct mapped *m = &index->runs[i];
+    uint32_t n = lm_index_run_packs (m->run);
+
+    free (m->whole);
+    m->whole = calloc (n + 1, 1);
+    if (m->whole == NULL)
+      return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+    for (j = 0; j < n; j++) {
+      struct lm_segment_pack pack;
+      uint64_t size;
+
+      lm_index_run_pack (m->run, j, &pack);
+      m->whole[j] = lm_id_set_get (whole, pack.id, &size) &&
+        size == pack.size;
+    }
+  }
+  return 0;
+}
+
+bool
+lm_chunk_index_has (const struct lm_chunk_index *index,
+                    enum lm_object_type type, const uint8_t id[LM_ID_LEN])
+{
+  size_t i;
+
+  for (i = index->nr_runs; i-- > 0;) {
+    const struct mapped *m = &index->runs[i];
+    uint64_t pos = lm_index_run_find (m->run, id);
+
+    for (; pos < lm_index_run_entries (m->run); pos++) {
+      struct lm_error ignored = LM_ERROR_INIT;
+      uint8_t base[LM_ID_LEN];
+      struct lm_entry e;
+
+      /* A damaged cache only costs storing the chunk again. */
+      if (lm_index_run_get (m->run, pos, &e, base, &ignored) == -1 ||
+          memcmp (e.id, id, LM_ID_LEN) != 0)
+        break;
+      if (e.type == type && m->whole && m->whole[e.pack])
+        return true;
+    }
+  }
+  return false;
+}
+
+int
+lm_chunk_index_packs (const struct lm_chunk_index *index,
+                      struct lm_id_set *set, struct lm_error *err)
+{
+  size_t i;
+  uint32_t j;
+
+  for (i = 0; i < index->nr_runs; i++)
+    for (j = 0; j < lm_index_run_packs (index->runs[i].run); j++) {
+      struct lm_segment_pack pack;
+
+      lm_index_run_pack (index->runs[i].run, j, &pack);
+      if (lm_id_set_add (set, pack.id, pack.size, err) == -1)
+        return -1;
+    }
+  return 0;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Where is a chunk?  The live index segments, as a few mapped runs in
+ * this client's cache folder.
+ *
+ * Runs are kept like the levels of a log-structured merge tree: what is
+ * new becomes a small run, small ones are merged when they add up, so a
+ * look-up asks a handful of runs, and what a backup adds costs what it
+ * is, not what the repository is.
+ *
+ * After lm_chunk_index_sync, finding is thread-safe and takes no lock.
+ */
+#ifndef LM_FORMATS_NATIVE_CHUNK_INDEX_H
+#define LM_FORMATS_NATIVE_CHUNK_INDEX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "formats/native/id-set.h"
+#include "formats/native/keys.h"
+#include "formats/native/seal.h"
+#include "formats/store.h"
+
+struct lm_chunk_index;
+
+/* CACHE_DIR is made when it is missing; its sub-folder for the repository
+ * is what may be deleted at any time.  STORE and KEYS are borrowed. */
+extern struct lm_chunk_index *
+lm_chunk_index_new (struct lm_store *store, const struct lm_keys *keys,
+                    const char *cache_dir, struct lm_error *err)
+  __attribute__ ((nonnull, warn_unused_result));
+
+/* NULL is fine. */
+extern void lm_chunk_index_free (struct lm_chunk_index *index);
+
+/* Make the index that of exactly these segments (16-byte ids): map the
+ * runs that exist, build what is missing.  No other thread may use the
+ * index meanwhile. */
+extern int lm_chunk_index_sync (struct lm_chunk_index *index,
+                                const uint8_t (*segments)[LM_NAME_ID_LEN],
+                                size_t n, struct lm_error *err)
+  __attribute__ ((nonnull (1, 4), warn_unused_result));
+
+struct lm_chunk_location {
+  uint8_t pack[LM_NAME_ID_LEN];
+  uint32_t offset;              /* bytes, within the pack */
+  struct lm_chunk_ref ref;
+};
+
+/* Up to MAX places where the chunk or node is stored.  Returns how many,
+ * or -1 when the mapped form is damaged (delete it then). */
+extern int lm_chunk_index_find (const struct lm_chunk_index *index,
+                                enum lm_object_type type,
+                                const uint8_t id[LM_ID_LEN],
+                                struct lm_chunk_location *ret_locations,
+                                int max, struct lm_error *err)
+  __attribute__ ((nonnull, warn_unused_result));
+
+/* For deduplication only packs count that are in the store with the right
+ * size and not condemned: WHOLE maps pack ids to sizes.  After this,
+ * lm_chunk_index_has tells whether such a copy exists. */
+extern int lm_chunk_index_set_whole (struct lm_chunk_index *index,
+                                     const struct lm_id_set *whole,
+                                     struct lm_error *err)
+  __attribute__ ((nonnull, warn_unused_result));
+extern bool lm_chunk_index_has (const struct lm_chunk_index *index,
+                                enum lm_object_type type,
+                                const uint8_t id[LM_ID_LEN])
+  __attribute__ ((nonnull));
+
+/* Add the ids of all packs that the index knows to SET (value: size). */
+extern int lm_chunk_index_packs (const struct lm_chunk_index *index,
+                                 struct lm_id_set *set,
+                                 struct lm_error *err)
+  __attribute__ ((nonnull, warn_unused_result));
+
+#endif
