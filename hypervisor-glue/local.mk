@@ -3,6 +3,10 @@ noinst_LTLIBRARIES += libglue.la
 libglue_la_SOURCES = \
 	%reldir%/accel.c \
 	%reldir%/accel.h \
+	%reldir%/console-talk.c \
+	%reldir%/console-talk.h \
+	%reldir%/console-wait.c \
+	%reldir%/console-wait.h \
 	%reldir%/firmware.c \
 	%reldir%/firmware.h \
 	%reldir%/machine-internal.h \

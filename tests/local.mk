@@ -36,6 +36,7 @@ endif
 if HAVE_CRITERION
 criterion_glue_tests = \
 	tests/unit/test-accel \
+	tests/unit/test-console \
 	tests/unit/test-firmware \
 	tests/unit/test-machine-qemu \
 	tests/unit/test-nbd-uri \
