@@ -5,6 +5,8 @@ libformats_la_SOURCES = \
 	%reldir%/disk.h \
 	%reldir%/disk-file.c \
 	%reldir%/disk-file.h \
+	%reldir%/disk-nbd.c \
+	%reldir%/disk-nbd.h \
 	%reldir%/image-lock.c \
 	%reldir%/image-lock.h \
 	%reldir%/native/chunk-index.c \
@@ -29,6 +31,10 @@ libformats_la_SOURCES = \
 	%reldir%/native/seal.h \
 	%reldir%/native/segment.c \
 	%reldir%/native/segment.h \
+	%reldir%/nbd-client-internal.h \
+	%reldir%/nbd-client.c \
+	%reldir%/nbd-client.h \
+	%reldir%/nbd-request.c \
 	%reldir%/store.c \
 	%reldir%/store.h \
 	%reldir%/store/fd-cache.c \

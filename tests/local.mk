@@ -5,6 +5,8 @@
 # line here.
 check_LTLIBRARIES += libsupport.la
 libsupport_la_SOURCES = \
+	%reldir%/support/fake-nbd.c \
+	%reldir%/support/fake-nbd.h \
 	%reldir%/support/image-holder.c \
 	%reldir%/support/image-holder.h \
 	%reldir%/support/memory-disk.c \
@@ -23,6 +25,7 @@ if HAVE_CRITERION
 criterion_tests = \
 	tests/conformance/test-store \
 	tests/unit/test-disk-file \
+	tests/unit/test-disk-nbd \
 	tests/unit/test-process \
 	tests/unit/test-seal \
 	tests/unit/test-size \
