@@ -9,8 +9,13 @@ libformats_la_SOURCES = \
 	%reldir%/disk-nbd.h \
 	%reldir%/image-lock.c \
 	%reldir%/image-lock.h \
+	%reldir%/native/checkpoint.c \
+	%reldir%/native/checkpoint.h \
 	%reldir%/native/chunk-index.c \
 	%reldir%/native/chunk-index.h \
+	%reldir%/native/client-state.c \
+	%reldir%/native/client-state.h \
+	%reldir%/native/credentials.c \
 	%reldir%/native/entry.c \
 	%reldir%/native/entry.h \
 	%reldir%/native/id-set.c \
@@ -19,14 +24,34 @@ libformats_la_SOURCES = \
 	%reldir%/native/index-run-internal.h \
 	%reldir%/native/index-run.c \
 	%reldir%/native/index-run.h \
+	%reldir%/native/journal-change.c \
+	%reldir%/native/journal-change.h \
+	%reldir%/native/journal-state-json.c \
+	%reldir%/native/journal-state.c \
+	%reldir%/native/journal-state.h \
+	%reldir%/native/journal.c \
+	%reldir%/native/journal.h \
+	%reldir%/native/key-slot.c \
+	%reldir%/native/key-slot.h \
+	%reldir%/native/key-slots.c \
 	%reldir%/native/keys.c \
 	%reldir%/native/keys.h \
+	%reldir%/native/lease.c \
+	%reldir%/native/lease.h \
 	%reldir%/native/native-wire.h \
+	%reldir%/native/object-io.c \
+	%reldir%/native/object-io.h \
 	%reldir%/native/pack-read.c \
 	%reldir%/native/pack-read.h \
 	%reldir%/native/pack-write.c \
 	%reldir%/native/pack-write.h \
+	%reldir%/native/repo-config.c \
+	%reldir%/native/repo-config.h \
+	%reldir%/native/repository-init.c \
+	%reldir%/native/repository-internal.h \
+	%reldir%/native/repository.c \
 	%reldir%/native/repository.h \
+	%reldir%/native/resolve.c \
 	%reldir%/native/seal.c \
 	%reldir%/native/seal.h \
 	%reldir%/native/segment.c \
@@ -35,6 +60,8 @@ libformats_la_SOURCES = \
 	%reldir%/nbd-client.c \
 	%reldir%/nbd-client.h \
 	%reldir%/nbd-request.c \
+	%reldir%/native/whoami.c \
+	%reldir%/native/whoami.h \
 	%reldir%/store.c \
 	%reldir%/store.h \
 	%reldir%/store/fd-cache.c \

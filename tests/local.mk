@@ -16,7 +16,9 @@ libsupport_la_SOURCES = \
 	%reldir%/support/store-fault.c \
 	%reldir%/support/store-fault.h \
 	%reldir%/support/store-memory.c \
-	%reldir%/support/store-memory.h
+	%reldir%/support/store-memory.h \
+	%reldir%/support/test-repo.c \
+	%reldir%/support/test-repo.h
 
 AM_LDADD_TESTS = libsupport.la libproxy.la libmount.la libformats.la libglue.la libcommon.la $(CRITERION_LIBS)
 LDADD = $(AM_LDADD_TESTS)
@@ -27,6 +29,7 @@ criterion_tests = \
 	tests/unit/test-disk-file \
 	tests/unit/test-disk-nbd \
 	tests/unit/test-process \
+	tests/unit/test-repository \
 	tests/unit/test-seal \
 	tests/unit/test-size \
 	tests/unit/test-store-dir

@@ -138,6 +138,17 @@ lm_id_set_add (struct lm_id_set *set, const void *id, uint64_t value,
   return 0;
 }
 
+void
+lm_id_set_update (struct lm_id_set *set, const void *id, uint64_t value)
+{
+  uint8_t *slot;
+
+  assert (set->n > 0 && value <= LM_ID_SET_VALUE_MAX);
+  slot = slot_at (set, probe (set, id));
+  assert (slot_value (set, slot) != EMPTY);
+  slot_set_value (set, slot, value);
+}
+
 bool
 lm_id_set_remove (struct lm_id_set *set, const void *id)
 {

@@ -40,6 +40,11 @@ extern int lm_id_set_add (struct lm_id_set *set, const void *id,
                           uint64_t value, struct lm_error *err)
   __attribute__ ((nonnull, warn_unused_result));
 
+/* Give an id that is there another value. */
+extern void lm_id_set_update (struct lm_id_set *set, const void *id,
+                              uint64_t value)
+  __attribute__ ((nonnull));
+
 /* False if it was not there. */
 extern bool lm_id_set_remove (struct lm_id_set *set, const void *id)
   __attribute__ ((nonnull));

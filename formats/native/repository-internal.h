@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The inside of an open repository, for this folder.
+ */
+#ifndef LM_FORMATS_NATIVE_REPOSITORY_INTERNAL_H
+#define LM_FORMATS_NATIVE_REPOSITORY_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "formats/native/journal-state.h"
+#include "formats/native/keys.h"
+#include "formats/native/repo-config.h"
+#include "formats/native/repository.h"
+#include "formats/store.h"
+
+struct lm_chunk_index;
+
+struct lm_repository {
+  /* Fixed by lm_repository_open; any thread may read these. */
+  struct lm_store *store;               /* owned */
+  struct lm_keys *keys;                 /* owned */
+  struct lm_repo_config config;
+  uint8_t config_sha256[LM_SHA256_LEN]; /* of the stored object */
+  uint8_t slot_id[LM_SLOT_ID_LEN];      /* that opened it; zeros: none */
+  char *cache_dir;                      /* absolute; may not exist yet */
+  char *state_dir;
+  bool read_only;
+  bool accept_rollback;
+
+  /* Changed by _load and by commits only: one thread at a time, and no
+   * reader beside it. */
+  bool loaded;
+  struct lm_journal_state state;
+  struct lm_chunk_index *index;         /* owned; NULL until _load */
+};
+
+/* 0 if this handle may change the repository. */
+extern int lm_repository_check_writable (const struct lm_repository *repo,
+                                         struct lm_error *err)
+  __attribute__ ((nonnull, warn_unused_result));
+
+#endif
