@@ -11,6 +11,9 @@
 #include "common/banned.h"
 
 const struct lm_command *const lm_commands[] = {
+  &lm_cmd_init,
+  &lm_cmd_key_list,
+  &lm_cmd_leases,
   &lm_cmd_doctor,
   &lm_cmd_version,
   &lm_cmd_help,

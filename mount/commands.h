@@ -43,9 +43,27 @@ extern int lm_command_check_operands (const struct lm_command *command,
                                       struct lm_error *err)
   __attribute__ ((nonnull));
 
+extern const struct lm_command lm_cmd_backup;
+extern const struct lm_command lm_cmd_boot;
+extern const struct lm_command lm_cmd_check;
 extern const struct lm_command lm_cmd_completion;
+extern const struct lm_command lm_cmd_console;
+extern const struct lm_command lm_cmd_diff;
 extern const struct lm_command lm_cmd_doctor;
 extern const struct lm_command lm_cmd_help;
+extern const struct lm_command lm_cmd_init;
+extern const struct lm_command lm_cmd_inspect;
+extern const struct lm_command lm_cmd_key_list;
+extern const struct lm_command lm_cmd_leases;
+extern const struct lm_command lm_cmd_mount;
+extern const struct lm_command lm_cmd_restore;
+extern const struct lm_command lm_cmd_resume;
+extern const struct lm_command lm_cmd_sessions;
+extern const struct lm_command lm_cmd_show;
+extern const struct lm_command lm_cmd_snapshots;
+extern const struct lm_command lm_cmd_stats;
+extern const struct lm_command lm_cmd_stop;
+extern const struct lm_command lm_cmd_unmount;
 extern const struct lm_command lm_cmd_version;
 
 #endif

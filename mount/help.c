@@ -69,9 +69,9 @@ lm_help_overview (void)
   const struct lm_command *const *c;
   const char *area = "";
 
-  puts ("Usage: livemount [OPTION...] COMMAND [OPTION...] [OPERAND...]\n\n"
-        "Keep deduplicated, encrypted backups of VM disks, and boot any of "
-        "them in seconds.");
+  puts ("Usage: livemount [OPTION...] COMMAND [OPTION...] [OPERAND...]\n");
+  wrap ("Keep deduplicated, encrypted backups of VM disks, and boot any of "
+        "them in seconds.", 0, 0);
   for (c = lm_commands; *c; c++) {
     if ((*c)->hidden)
       continue;
@@ -82,9 +82,10 @@ lm_help_overview (void)
   }
   puts ("\nOptions of every command:");
   print_options (lm_global_options);
-  puts ("\nSnapshots are named VM/TIME, 'VM' alone is the newest one; a disk "
-        "is VM/TIME/DISK.\n'livemount help COMMAND' and livemount(1) say "
-        "more.");
+  putchar ('\n');
+  wrap ("Snapshots are named VM/TIME, 'VM' alone is the newest one; a disk is "
+        "VM/TIME/DISK. 'livemount help COMMAND' and livemount(1) say more.",
+        0, 0);
 }
 
 void

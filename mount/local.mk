@@ -8,11 +8,16 @@ libmount_la_SOURCES = \
 	%reldir%/cli.h \
 	%reldir%/cmd-completion.c \
 	%reldir%/cmd-doctor.c \
+	%reldir%/cmd-init.c \
+	%reldir%/cmd-key-list.c \
+	%reldir%/cmd-leases.c \
 	%reldir%/cmd-version.c \
 	%reldir%/commands.c \
 	%reldir%/commands.h \
 	%reldir%/help.c \
 	%reldir%/help.h \
+	%reldir%/open-repository.c \
+	%reldir%/open-repository.h \
 	%reldir%/options.c \
 	%reldir%/options.h \
 	%reldir%/progress.c \
@@ -23,13 +28,13 @@ libmount_la_SOURCES = \
 	%reldir%/table.h
 libmount_la_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) \
 	$(LIBCRYPTO_CFLAGS) $(LIBZSTD_CFLAGS) $(LIBNBD_CFLAGS)
-libmount_la_LIBADD = libformats.la libcommon.la $(LIBNBD_LIBS) \
-	$(LIBCRYPTO_LIBS) $(LIBZSTD_LIBS) $(JANSSON_LIBS) -lm
+libmount_la_LIBADD = $(LIBNBD_LIBS) $(LIBCRYPTO_LIBS) $(LIBZSTD_LIBS) \
+	$(JANSSON_LIBS) -lm
 
 bin_PROGRAMS += livemount
 livemount_SOURCES = %reldir%/main.c
 livemount_CPPFLAGS = $(libmount_la_CPPFLAGS)
-livemount_LDADD = libmount.la libcommon.la
+livemount_LDADD = libmount.la libglue.la libformats.la libcommon.la
 
 # The completion is made by the program itself, from its tables.
 if HAVE_BASH_COMPLETION

@@ -35,6 +35,13 @@ lm_age_format (double s, char out[LM_AGE_LEN])
             units[i].unit);
 }
 
+void
+lm_print_text (const char *text)
+{
+  for (; *text; text++)
+    putchar ((unsigned char) *text < 0x20 || *text == 0x7f ? '?' : *text);
+}
+
 /* Terminals count characters, not bytes. */
 static size_t
 width_of (const char *s)

@@ -35,6 +35,9 @@ extern int lm_table_print (const struct lm_cli *cli, const char *name,
                            struct lm_error *err)
   __attribute__ ((nonnull (1, 2, 4, 6, 7)));
 
+/* Print TEXT on standard output, harmless for terminals. */
+extern void lm_print_text (const char *text) __attribute__ ((nonnull));
+
 /* "3 h", "2 d" from seconds. */
 #define LM_AGE_LEN 24
 extern void lm_age_format (double seconds, char out[LM_AGE_LEN]);
