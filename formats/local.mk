@@ -45,6 +45,8 @@ libformats_la_SOURCES = \
 	%reldir%/native/pack-read.h \
 	%reldir%/native/pack-write.c \
 	%reldir%/native/pack-write.h \
+	%reldir%/native/pin.c \
+	%reldir%/native/pin.h \
 	%reldir%/native/repo-config.c \
 	%reldir%/native/repo-config.h \
 	%reldir%/native/repository-init.c \
@@ -56,12 +58,16 @@ libformats_la_SOURCES = \
 	%reldir%/native/seal.h \
 	%reldir%/native/segment.c \
 	%reldir%/native/segment.h \
+	%reldir%/native/snapshot-check.c \
+	%reldir%/native/snapshot-wire.c \
+	%reldir%/native/snapshot-wire.h \
+	%reldir%/native/snapshot.c \
+	%reldir%/native/whoami.c \
+	%reldir%/native/whoami.h \
 	%reldir%/nbd-client-internal.h \
 	%reldir%/nbd-client.c \
 	%reldir%/nbd-client.h \
 	%reldir%/nbd-request.c \
-	%reldir%/native/whoami.c \
-	%reldir%/native/whoami.h \
 	%reldir%/store.c \
 	%reldir%/store.h \
 	%reldir%/store/fd-cache.c \

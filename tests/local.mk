@@ -30,8 +30,10 @@ criterion_tests = \
 	tests/unit/test-disk-nbd \
 	tests/unit/test-process \
 	tests/unit/test-repository \
+	tests/unit/test-resolve \
 	tests/unit/test-seal \
 	tests/unit/test-size \
+	tests/unit/test-snapshot \
 	tests/unit/test-store-dir
 
 check_PROGRAMS += $(criterion_tests)
