@@ -81,6 +81,25 @@ EXTRA_DIST += \
 	%reldir%/support/make-image \
 	%reldir%/support/serial-talk
 
+# The benchmark; `make bench-programs` is what it needs built.
+bench_programs = tests/bench/nbd-load
+check_PROGRAMS += $(bench_programs)
+tests_bench_nbd_load_CPPFLAGS = $(AM_CPPFLAGS) $(LIBNBD_CFLAGS)
+tests_bench_nbd_load_LDADD = libcommon.la $(LIBNBD_LIBS)
+EXTRA_DIST += \
+	%reldir%/bench/backup.py \
+	%reldir%/bench/bench \
+	%reldir%/bench/boot.py \
+	%reldir%/bench/harness.py \
+	%reldir%/bench/livemount.py \
+	%reldir%/bench/mount1t.py \
+	%reldir%/bench/overlay.py \
+	%reldir%/bench/peers.py \
+	%reldir%/bench/reads.py
+
+bench-programs: $(bench_programs)
+.PHONY: bench-programs
+
 # What is checked about the sources themselves.
 style_tests = \
 	tests/style/scripts
