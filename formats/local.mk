@@ -1,21 +1,35 @@
 # formats/ includes common/ only.
 noinst_LTLIBRARIES += libformats.la
 libformats_la_SOURCES = \
-	%reldir%/disk.c \
-	%reldir%/disk.h \
 	%reldir%/disk-file.c \
 	%reldir%/disk-file.h \
 	%reldir%/disk-nbd.c \
 	%reldir%/disk-nbd.h \
+	%reldir%/disk.c \
+	%reldir%/disk.h \
 	%reldir%/image-lock.c \
 	%reldir%/image-lock.h \
+	%reldir%/native/backup-disk.c \
+	%reldir%/native/backup-disk.h \
+	%reldir%/native/backup.c \
+	%reldir%/native/backup.h \
+	%reldir%/native/check-packs.c \
+	%reldir%/native/check-packs.h \
+	%reldir%/native/check.c \
+	%reldir%/native/check.h \
 	%reldir%/native/checkpoint.c \
 	%reldir%/native/checkpoint.h \
 	%reldir%/native/chunk-index.c \
 	%reldir%/native/chunk-index.h \
+	%reldir%/native/chunk-read.c \
+	%reldir%/native/chunk-read.h \
+	%reldir%/native/chunk-write.c \
+	%reldir%/native/chunk-write.h \
 	%reldir%/native/client-state.c \
 	%reldir%/native/client-state.h \
 	%reldir%/native/credentials.c \
+	%reldir%/native/disk-map.c \
+	%reldir%/native/disk-map.h \
 	%reldir%/native/entry.c \
 	%reldir%/native/entry.h \
 	%reldir%/native/id-set.c \
@@ -59,6 +73,7 @@ libformats_la_SOURCES = \
 	%reldir%/native/segment.c \
 	%reldir%/native/segment.h \
 	%reldir%/native/snapshot-check.c \
+	%reldir%/native/snapshot-disk.c \
 	%reldir%/native/snapshot-wire.c \
 	%reldir%/native/snapshot-wire.h \
 	%reldir%/native/snapshot.c \

@@ -18,7 +18,9 @@ libsupport_la_SOURCES = \
 	%reldir%/support/store-memory.c \
 	%reldir%/support/store-memory.h \
 	%reldir%/support/test-repo.c \
-	%reldir%/support/test-repo.h
+	%reldir%/support/test-repo.h \
+	%reldir%/support/test-repository.c \
+	%reldir%/support/test-repository.h
 
 AM_LDADD_TESTS = libsupport.la libproxy.la libmount.la libformats.la libglue.la libcommon.la $(CRITERION_LIBS)
 LDADD = $(AM_LDADD_TESTS)
@@ -26,8 +28,10 @@ LDADD = $(AM_LDADD_TESTS)
 if HAVE_CRITERION
 criterion_tests = \
 	tests/conformance/test-store \
+	tests/unit/test-backup \
 	tests/unit/test-disk-file \
 	tests/unit/test-disk-nbd \
+	tests/unit/test-index-run \
 	tests/unit/test-process \
 	tests/unit/test-repository \
 	tests/unit/test-resolve \

@@ -44,7 +44,10 @@ memory_pread (struct lm_disk *disk, void *buf, size_t len, uint64_t offset,
   if (d->delay_us)
     usleep (d->delay_us);
   if (touches (offset, len, d->bad_offset, d->bad_len))
-    return lm_corrupt (err, "memory: bad bytes at 0x%" PRIx64,
+    return d->bad_errno
+      ? lm_error_errno (err, d->bad_errno, "memory: read at 0x%" PRIx64,
+                        offset)
+      : lm_corrupt (err, "memory: bad bytes at 0x%" PRIx64,
                        d->bad_offset);
   if (d->data)
     memcpy (buf, d->data + offset, len);

@@ -19,6 +19,7 @@ struct memory_disk {
   _Atomic (uint64_t) read_bytes;
   unsigned delay_us;            /* each read takes this long */
   uint64_t bad_offset, bad_len; /* reads that touch it fail */
+  int bad_errno;                /* with this, or 0: as corrupt */
   uint64_t zero_offset, zero_len;       /* extents call it zero */
 };
 

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * From plain bytes to a stored chunk; see chunk-write.h.
+ */
+#include <config.h>
+
+#include "formats/native/chunk-write.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/hex.h"
+#include "common/log.h"
+#include "formats/native/chunk-index.h"
+#include "formats/native/id-set.h"
+#include "formats/native/journal.h"
+#include "formats/native/pack-read.h"
+#include "formats/native/pack-write.h"
+#include "formats/native/repository-internal.h"
+#include "formats/native/segment.h"
+#include "common/banned.h"
+
+/* A segment with fewer entries than this is small; when there are this
+ * many small ones, they are merged (native.md section 8). */
+#define SMALL_ENTRIES (1u << 17)
+#define SMALL_SEGMENTS 8
+
+struct lm_chunk_writer {
+  struct lm_repository *repo;
+  struct lm_pack_writer *packs;
+
+  pthread_mutex_t lock;         /* everything below */
+  /* What this writer stored or is about to store, and what it found in
+   * packs without a segment: per type, the value unused. */
+  struct lm_id_set seen_chunks, seen_nodes;
+  struct lm_chunk_writer_statistics statistics;
+  /* Packs that the segments of this writer will name. */
+  struct lm_segment *segments;
+  size_t nr_segments;
+};
+
+static struct lm_segment *
+segment_with_room (struct lm_chunk_writer *w, uint32_t entries,
+                   struct lm_error *err)
+{
+  struct lm_segment *bigger;
+
+  if (w->nr_segments > 0 &&
+      w->segments[w->nr_segments - 1].nr_entries + entries <=
+      LM_ENTRIES_MAX)
+    return &w->segments[w->nr_segments - 1];
+  bigger = realloc (w->segments, (w->nr_segments + 1) * sizeof *bigger);
+  if (bigger == NULL) {
+    lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+    return NULL;
+  }
+  w->segments = bigger;
+  memset (&bigger[w->nr_segments], 0, sizeof *bigger);
+  return &bigger[w->nr_segments++];
+}
+
+/* From the pack writer's thread: a pack is durable. */
+static int
+pack_done (void *opaque, const struct lm_pack_done *done,
+           struct lm_error *err)
+{
+  struct lm_chunk_writer *w = opaque;
+  LM_LOCK_FOR_SCOPE (&w->lock);
+  struct lm_segment *seg = segment_with_room (w, done->nr_entries, err);
+
+  if (seg == NULL)
+    return -1;
+  return lm_segment_add_pack (seg, done->id, done->size, done->entries,
+                              done->nr_entries, err);
+}
+
+/* --- what is in the store already --- */
+
+struct listing {
+  struct lm_chunk_writer *w;
+  struct lm_id_set known;       /* packs of live segments */
+  struct lm_id_set whole;       /* packs that count for deduplication */
+};
+
+/* Take over the entries of a pack that no segment names. */
+static int
+adopt_pack (struct lm_chunk_writer *w, const uint8_t id[LM_NAME_ID_LEN],
+            uint64_t size, struct lm_error *err)
+{
+  CLEANUP (lm_pack_toc_release) struct lm_pack_toc toc = { 0 };
+  struct lm_error why = LM_ERROR_INIT;
+  struct lm_segment *seg;
+  uint32_t i;
+
+  if (lm_pack_toc_read (w->repo->store, w->repo->keys, id, size, &toc,
+                        &why) == -1) {
+    /* Not whole: it counts as absent. */
+    lm_debug (LM_DEBUG_REPOSITORY, "ignored: %s", why.message);
+    return why.kind == LM_ERR_NOMEM ? (*err = why, -1) : 0;
+  }
+  /* Entries against a base need the base: leave such packs to others. */
+  if (toc.nr_bases > 0)
+    return 0;
+  seg = segment_with_room (w, toc.nr_entries, err);
+  if (seg == NULL ||
+      lm_segment_add_pack (seg, id, size, toc.entries, toc.nr_entries,
+                           err) == -1)
+    return -1;
+  for (i = 0; i < toc.nr_entries; i++)
+    if (lm_id_set_add (toc.entries[i].type == LM_TYPE_NODE ? &w->seen_nodes
+                       : &w->seen_chunks, toc.entries[i].id, 0, err) == -1)
+      return -1;
+  return 0;
+}
+
+static int
+list_pack (void *opaque, const char *name, uint64_t size,
+           struct lm_error *err)
+{
+  struct listing *l = opaque;
+  struct lm_chunk_writer *w = l->w;
+  uint8_t id[LM_NAME_ID_LEN];
+
+  if (strlen (name) != LM_PACK_NAME_LEN ||
+      lm_hex_decode (name + 9, id, sizeof id) == -1)
+    return 0;                   /* a stranger */
+  if (lm_journal_state_condemned (lm_repository_state (w->repo), id))
+    return 0;
+  if (lm_id_set_has (&l->known, id))
+    return lm_id_set_add (&l->whole, id, size, err);
+  return adopt_pack (w, id, size, err);
+}
+
+static int
+take_stock (struct lm_chunk_writer *w, struct lm_error *err)
+{
+  struct listing l = {
+    .w = w,
+    .known = LM_ID_SET_INIT (LM_NAME_ID_LEN),
+    .whole = LM_ID_SET_INIT (LM_NAME_ID_LEN),
+  };
+  int r = lm_chunk_index_packs (w->repo->index, &l.known, err);
+
+  if (r == 0)
+    r = lm_store_list (w->repo->store, "packs", list_pack, &l, err);
+  if (r == 0)
+    r = lm_chunk_index_set_whole (w->repo->index, &l.whole, err);
+  lm_id_set_release (&l.known);
+  lm_id_set_release (&l.whole);
+  return r;
+}
+
+struct lm_chunk_writer *
+lm_chunk_writer_new (struct lm_repository *repo, struct lm_error *err)
+{
+  struct lm_chunk_writer *w = calloc (1, sizeof *w);
+
+  if (w == NULL) {
+    lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+    return NULL;
+  }
+  w->repo = repo;
+  pthread_mutex_init (&w->lock, NULL);
+  w->seen_chunks.id_len = w->seen_nodes.id_len = LM_ID_LEN;
+  if (take_stock (w, err) == -1)
+    goto fail;
+  w->packs = lm_pack_writer_new (repo->store, repo->keys, pack_done, w, err);
+  if (w->packs == NULL)
+    goto fail;
+  return w;
+
+fail:
+  lm_chunk_writer_free (w);
+  return NULL;
+}
+
+void
+lm_chunk_writer_free (struct lm_chunk_writer *w)
+{
+  size_t i;
+
+  if (w == NULL)
+    return;
+  lm_pack_writer_free (w->packs);
+  for (i = 0; i < w->nr_segments; i++)
+    lm_segment_release (&w->segments[i]);
+  free (w->segments);
+  lm_id_set_release (&w->seen_chunks);
+  lm_id_set_release (&w->seen_nodes);
+  pthread_mutex_destroy (&w->lock);
+  free (w);
+}
+
+/* Claim ID for the calling thread: 1 if somebody has it already. */
+static int
+claim (struct lm_chunk_writer *w, enum lm_object_type type,
+       const uint8_t id[LM_ID_LEN], uint32_t len, bool known,
+       struct lm_error *err)
+{
+  LM_LOCK_FOR_SCOPE (&w->lock);
+  struct lm_id_set *seen = type == LM_TYPE_NODE ? &w->seen_nodes
+    : &w->seen_chunks;
+
+  if (known || lm_id_set_has (seen, id)) {
+    w->statistics.chunks_deduplicated++;
+    if (type == LM_TYPE_CHUNK)
+      w->statistics.deduplicated_plain += len;
+    return 1;
+  }
+  if (lm_id_set_add (seen, id, 0, err) == -1)
+    return -1;
+  w->statistics.chunks_new++;
+  if (type == LM_TYPE_CHUNK)
+    w->statistics.new_plain += len;
+  return 0;
+}
+
+int
+lm_chunk_write (struct lm_chunk_writer *w, enum lm_object_type type,
+                const void *plain, uint32_t len, uint8_t ret_id[LM_ID_LEN],
+                struct lm_error *err)
+{
+  struct lm_sealer *sealer = lm_sealer_for_thread (w->repo->keys, err);
+  struct lm_chunk_ref ref = { .type = type, .plain_len = len };
+  CLEANUP_FREE uint8_t *stored = NULL;
+  int r;
+
+  if (sealer == NULL ||
+      lm_seal_id (sealer, type, plain, len, ref.id, err) == -1)
+    return -1;
+  memcpy (ret_id, ref.id, LM_ID_LEN);
+  r = claim (w, type, ref.id, len,
+             lm_chunk_index_has (w->repo->index, type, ref.id), err);
+  if (r != 0)
+    return r == 1 ? 0 : -1;
+
+  stored = malloc (lm_seal_chunk_bound (len));
+  if (stored == NULL)
+    return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+  /* Ids do not compress. */
+  if (lm_seal_chunk (sealer, &ref, plain, type == LM_TYPE_CHUNK, stored,
+                     err) == -1 ||
+      lm_pack_writer_add (w->packs, &ref, stored, err) == -1)
+    return -1;
+  __atomic_fetch_add (&w->statistics.stored, ref.stored_len,
+                      __ATOMIC_RELAXED);
+  return 0;
+}
+
+/* --- segments --- */
+
+/* Add a small live segment to SEG if it fits; says so in CHANGES. */
+static int
+absorb (struct lm_chunk_writer *w, const struct lm_journal_segment *live,
+        struct lm_segment *seg, json_t *changes, struct lm_error *err)
+{
+  CLEANUP (lm_segment_release) struct lm_segment old = LM_SEGMENT_INIT;
+  CLEANUP_FREE struct lm_entry *entries = NULL;
+  uint32_t i, j, n;
+
+  if (live->entries > LM_ENTRIES_MAX - seg->nr_entries)
+    return 0;
+  if (lm_segment_get (w->repo->store, w->repo->keys, live->id, &old,
+                      err) == -1)
+    return -1;
+  if (old.nr_bases > 0 || old.nr_entries > LM_ENTRIES_MAX - seg->nr_entries)
+    return 0;
+  entries = calloc (old.nr_entries + 1, sizeof *entries);
+  if (entries == NULL)
+    return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+  for (i = 0; i < old.nr_packs; i++) {
+    for (j = n = 0; j < old.nr_entries; j++)
+      if (old.entries[j].pack == i)
+        entries[n++] = old.entries[j];
+    if (lm_segment_add_pack (seg, old.packs[i].id, old.packs[i].size,
+                             entries, n, err) == -1)
+      return -1;
+  }
+  return lm_change_by_id (changes, LM_CHANGE_SEGMENT_REMOVE, live->id, err);
+}
+
+static int
+merge_small (struct lm_chunk_writer *w, struct lm_segment *seg,
+             json_t *changes, struct lm_error *err)
+{
+  const struct lm_journal_state *state = lm_repository_state (w->repo);
+  size_t i, small = 0;
+
+  for (i = 0; i < state->nr_segments; i++)
+    small += state->segments[i].entries < SMALL_ENTRIES;
+  if (small + 1 < SMALL_SEGMENTS)
+    return 0;
+  for (i = 0; i < state->nr_segments; i++)
+    if (state->segments[i].entries < SMALL_ENTRIES &&
+        absorb (w, &state->segments[i], seg, changes, err) == -1)
+      return -1;
+  return 0;
+}
+
+int
+lm_chunk_writer_finish (struct lm_chunk_writer *w, json_t *changes,
+                        struct lm_error *err)
+{
+  size_t i;
+
+  if (lm_pack_writer_finish (w->packs, err) == -1)
+    return -1;
+  for (i = 0; i < w->nr_segments; i++) {
+    struct lm_segment *seg = &w->segments[i];
+    struct lm_journal_segment live;
+
+    if (i + 1 == w->nr_segments &&
+        merge_small (w, seg, changes, err) == -1)
+      return -1;
+    if (lm_segment_put (w->repo->store, w->repo->keys, seg, live.id,
+                        &live.size, err) == -1)
+      return -1;
+    live.entries = seg->nr_entries;
+    if (lm_change_segment_add (changes, &live, err) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+void
+lm_chunk_writer_get_statistics (struct lm_chunk_writer *w,
+                                struct lm_chunk_writer_statistics *ret)
+{
+  LM_LOCK_FOR_SCOPE (&w->lock);
+
+  *ret = w->statistics;
+  ret->stored = __atomic_load_n (&w->statistics.stored, __ATOMIC_RELAXED);
+}
