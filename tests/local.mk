@@ -32,6 +32,8 @@ criterion_tests = \
 	tests/unit/test-disk-file \
 	tests/unit/test-disk-nbd \
 	tests/unit/test-index-run \
+	tests/unit/test-journal \
+	tests/unit/test-journal-state \
 	tests/unit/test-process \
 	tests/unit/test-repository \
 	tests/unit/test-resolve \
