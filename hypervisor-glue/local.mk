@@ -18,7 +18,13 @@ libglue_la_SOURCES = \
 	%reldir%/qemu-command.c \
 	%reldir%/qemu-command.h \
 	%reldir%/qmp.c \
-	%reldir%/qmp.h
+	%reldir%/qmp.h \
+	%reldir%/vm-config-json.c \
+	%reldir%/vm-config-json.h \
+	%reldir%/vm-config-libvirt.c \
+	%reldir%/vm-config-libvirt.h \
+	%reldir%/vm-config.c \
+	%reldir%/vm-config.h
 libglue_la_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) $(LIBXML2_CFLAGS)
 libglue_la_LIBADD = libcommon.la $(JANSSON_LIBS) $(LIBXML2_LIBS)
 

@@ -55,7 +55,8 @@ criterion_glue_tests = \
 	tests/unit/test-machine-qemu \
 	tests/unit/test-nbd-uri \
 	tests/unit/test-qemu-command \
-	tests/unit/test-qmp
+	tests/unit/test-qmp \
+	tests/unit/test-vm-config
 
 check_PROGRAMS += $(criterion_glue_tests)
 TESTS += $(criterion_glue_tests)
