@@ -3,10 +3,16 @@ noinst_LTLIBRARIES += libformats.la
 libformats_la_SOURCES = \
 	%reldir%/disk-file.c \
 	%reldir%/disk-file.h \
+	%reldir%/disk-image.c \
+	%reldir%/disk-image.h \
 	%reldir%/disk-nbd.c \
 	%reldir%/disk-nbd.h \
 	%reldir%/disk.c \
 	%reldir%/disk.h \
+	%reldir%/disk-open.c \
+	%reldir%/disk-open.h \
+	%reldir%/image-header.c \
+	%reldir%/image-header.h \
 	%reldir%/image-lock.c \
 	%reldir%/image-lock.h \
 	%reldir%/native/backup-disk.c \
@@ -83,6 +89,8 @@ libformats_la_SOURCES = \
 	%reldir%/nbd-client.c \
 	%reldir%/nbd-client.h \
 	%reldir%/nbd-request.c \
+	%reldir%/qemu-nbd.c \
+	%reldir%/qemu-nbd.h \
 	%reldir%/store.c \
 	%reldir%/store.h \
 	%reldir%/store/fd-cache.c \

@@ -30,6 +30,7 @@ criterion_tests = \
 	tests/conformance/test-store \
 	tests/unit/test-backup \
 	tests/unit/test-disk-file \
+	tests/unit/test-disk-image \
 	tests/unit/test-disk-nbd \
 	tests/unit/test-index-run \
 	tests/unit/test-journal \
