@@ -29,12 +29,14 @@ if HAVE_CRITERION
 criterion_tests = \
 	tests/conformance/test-store \
 	tests/unit/test-backup \
+	tests/unit/test-credentials \
 	tests/unit/test-disk-file \
 	tests/unit/test-disk-image \
 	tests/unit/test-disk-nbd \
 	tests/unit/test-index-run \
 	tests/unit/test-journal \
 	tests/unit/test-journal-state \
+	tests/unit/test-key-slot \
 	tests/unit/test-process \
 	tests/unit/test-repository \
 	tests/unit/test-resolve \
