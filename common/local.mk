@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # common/ includes nothing of ours.
 noinst_LTLIBRARIES += libcommon.la
 libcommon_la_SOURCES = \

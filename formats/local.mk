@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # formats/ includes common/ only.
 noinst_LTLIBRARIES += libformats.la
 libformats_la_SOURCES = \

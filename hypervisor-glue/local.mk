@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # hypervisor-glue/ includes common/ only.
 noinst_LTLIBRARIES += libglue.la
 libglue_la_SOURCES = \

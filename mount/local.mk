@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # mount/ includes formats/, hypervisor-glue/ and common/.
 #
 # All but main.c is a library, so that the unit tests can link to it.

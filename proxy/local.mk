@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # proxy/ includes formats/ and common/.  Everything but plugin.c and
 # report.c is in a library of its own, which tests link.
 noinst_LTLIBRARIES += libproxy.la

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # tests/ may include anything.
 #
 # A Criterion program per module: tests/unit/test-<module>.c.  Its source
@@ -112,7 +113,8 @@ bench-programs: $(bench_programs)
 
 # What is checked about the sources themselves.
 style_tests = \
-	tests/style/scripts
+	tests/style/scripts \
+	tests/style/sources
 
 dist_check_SCRIPTS += $(style_tests)
 TESTS += $(style_tests)
