@@ -30,6 +30,7 @@ if HAVE_CRITERION
 criterion_tests = \
 	tests/conformance/test-store \
 	tests/unit/test-backup \
+	tests/unit/test-client-state \
 	tests/unit/test-credentials \
 	tests/unit/test-disk-file \
 	tests/unit/test-disk-image \
@@ -38,7 +39,9 @@ criterion_tests = \
 	tests/unit/test-journal \
 	tests/unit/test-journal-state \
 	tests/unit/test-key-slot \
+	tests/unit/test-lease \
 	tests/unit/test-process \
+	tests/unit/test-repo-config \
 	tests/unit/test-repository \
 	tests/unit/test-resolve \
 	tests/unit/test-seal \
