@@ -15,20 +15,24 @@
 #include "common/io.h"
 #include "common/json.h"
 #include "common/size.h"
+#include "formats/disk-open.h"
 #include "formats/native/backup.h"
+#include "hypervisor-glue/vm-config.h"
 #include "mount/commands.h"
 #include "mount/interrupt.h"
 #include "mount/open-repository.h"
 #include "mount/progress.h"
 #include "mount/report.h"
 #include "mount/snapshot-json.h"
-#include "mount/source.h"
 #include "common/banned.h"
 
 static const struct lm_option options[] = {
   { .name = "format", .argument = "FORMAT",
     .choices = "raw|qcow2|vmdk|vhdx|vdi|vpc",
     .help = "what the sources are (default raw); never guessed" },
+  { .name = "allow-file", .argument = "FILE",
+    .help = "an image may refer to this file (a backing file, an extent); "
+            "can be repeated", .completion = LM_COMPLETE_FILE },
   { .name = "config", .argument = "FILE",
     .help = "store the VM's configuration file, as it is",
     .completion = LM_COMPLETE_FILE },
@@ -49,6 +53,7 @@ static const struct lm_option options[] = {
 struct work {
   struct lm_backup_disk disks[LM_DISKS_MAX];
   char *names[LM_DISKS_MAX];
+  char *paths[LM_DISKS_MAX];    /* absolute; NULL for URIs */
   size_t nr_disks;
   struct lm_backup_file *files;
   char **data;
@@ -64,6 +69,7 @@ work_release (struct work *w)
   for (i = 0; i < w->nr_disks; i++) {
     lm_disk_close (w->disks[i].disk);
     free (w->names[i]);
+    free (w->paths[i]);
   }
   for (i = 0; i < w->nr_files; i++)
     free (w->data[i]);
@@ -77,7 +83,7 @@ static int
 open_source (const struct lm_cli *cli, struct work *w, const char *operand,
              struct lm_error *err)
 {
-  const struct lm_source_options o = {
+  struct lm_disk_open_options o = {
     .format = lm_args_string (&cli->args, "format"),
     .allow_live = lm_args_flag (&cli->args, "allow-live"),
     .read_holes = lm_args_flag (&cli->args, "read-holes"),
@@ -102,14 +108,18 @@ open_source (const struct lm_cli *cli, struct work *w, const char *operand,
     if (strcmp (w->names[i], name) == 0)
       return lm_error_set (err, LM_ERR_USAGE, "two disks are called '%s'",
                            name);
-  disk = lm_source_open (source, &o, err);
+  o.allowed_files = lm_args_list (&cli->args, "allow-file",
+                                  &o.nr_allowed_files);
+  disk = lm_disk_open (source, &o, err);
   if (disk == NULL)
     return -1;
   if (disk->live)
     w->live = true;
   w->disks[w->nr_disks].name = name;
   w->disks[w->nr_disks].disk = disk;
-  w->disks[w->nr_disks].source = source;
+  w->paths[w->nr_disks] = realpath (source, NULL);
+  w->disks[w->nr_disks].source = w->paths[w->nr_disks]
+                                 ? w->paths[w->nr_disks] : source;
   w->names[w->nr_disks++] = lm_steal (name);
   return 0;
 }
@@ -185,9 +195,11 @@ config_kind (const struct work *w)
 
   for (i = 0; i < w->nr_files; i++)
     if (strcmp (w->files[i].kind, "config") == 0)
-      return w->files[i].len > 0 &&
-             memmem (w->files[i].data, w->files[i].len, "<domain", 7)
-             ? "libvirt-xml" : "other";
+      switch (lm_vm_config_detect (w->files[i].data, w->files[i].len)) {
+      case LM_VM_CONFIG_LIBVIRT: return "libvirt-xml";
+      case LM_VM_CONFIG_JSON: return "json";
+      case LM_VM_CONFIG_UNKNOWN: return "unknown";
+      }
   return NULL;
 }
 
@@ -212,7 +224,7 @@ print_result (const struct lm_cli *cli, const struct work *w,
   char name[LM_SNAPSHOT_NAME_LEN], read[LM_SIZE_LEN], new[LM_SIZE_LEN],
        known[LM_SIZE_LEN], stored[LM_SIZE_LEN], time[LM_DURATION_LEN];
 
-  lm_snapshot_name (cli->args.operands[0], r->time, name);
+  lm_cli_snapshot_name (cli->args.operands[0], r->time, name);
   if (cli->json)
     return lm_report_json (
       json_pack ("{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:f, s:I}",
@@ -234,7 +246,7 @@ print_result (const struct lm_cli *cli, const struct work *w,
   else
     lm_duration_format (st->seconds, time);
   printf ("snapshot %s\n"
-          "read %s, new %s, known %s, stored %s, in %s\n", name, read, new,
+          "read %s, new %s, deduplicated %s, stored %s, in %s\n", name, read, new,
           known, stored, time);
   return 0;
 }

@@ -87,6 +87,10 @@ prepare_settings (const struct lm_cli *cli, const struct lm_session *s,
 
   if (lm_boot_settings_load (b, s, &found, err) == -1)
     return -1;
+  if (!found && lm_boot_settings_config (b, s, err) == -1) {
+    lm_report_warning (cli, "%s: defaults are used instead", err->message);
+    lm_error_clear (err);
+  }
   return lm_boot_settings_options (b, &cli->args, err);
 }
 

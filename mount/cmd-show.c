@@ -44,7 +44,7 @@ static const struct lm_column file_columns[] = {
 static void
 print_line (const char *title, const char *text)
 {
-  printf ("%-12s ", title);
+  printf ("%-13s ", title);
   lm_print_text (text);
   putchar ('\n');
 }
@@ -66,7 +66,7 @@ print_unreadable (const json_t *v)
 
   json_array_foreach (json_object_get (v, "disks"), i, disk)
     json_array_foreach (json_object_get (disk, "unreadable"), j, range)
-      printf ("unreadable   %s: %" JSON_INTEGER_FORMAT " bytes at 0x%llx\n",
+      printf ("unreadable    %s: %" JSON_INTEGER_FORMAT " bytes at 0x%llx\n",
               lm_json_string_or_null (disk, "name"),
               json_integer_value (json_array_get (range, 1)),
               (unsigned long long)
@@ -78,7 +78,7 @@ print_people (const struct lm_cli *cli, const json_t *v,
               struct lm_error *err)
 {
   static const struct { const char *key, *title; } counts[] = {
-    { "read", "read" }, { "new", "new" }, { "deduplicated", "known" },
+    { "read", "read" }, { "new", "new" }, { "deduplicated", "deduplicated" },
     { "zero", "zeros" }, { "stored", "stored" },
   };
   const json_t *st = json_object_get (v, "statistics"), *tag;
@@ -98,7 +98,7 @@ print_people (const struct lm_cli *cli, const json_t *v,
 
     lm_size_format (json_integer_value (json_object_get (st, counts[i].key)),
                     size);
-    printf ("%-12s %s\n", counts[i].title, size);
+    printf ("%-13s %s\n", counts[i].title, size);
   }
   print_unreadable (v);
   putchar ('\n');
@@ -195,6 +195,26 @@ extract (struct lm_repository *repo, const struct lm_snapshot_entry *entry,
   return r;
 }
 
+/* SNAPSHOT/DISK: of the disks only that one. */
+static int
+keep_disk (json_t *v, const char *name, struct lm_error *err)
+{
+  json_t *disks = json_object_get (v, "disks");
+  size_t i = 0;
+
+  while (i < json_array_size (disks)) {
+    if (strcmp (lm_json_string_or_null (json_array_get (disks, i), "name"),
+                name) == 0)
+      i++;
+    else
+      json_array_remove (disks, i);
+  }
+  if (i > 0)
+    return 0;
+  return lm_error_set (err, LM_ERR_NOT_FOUND, "%s has no disk '%s'",
+                       lm_json_string_or_null (v, "snapshot"), name);
+}
+
 static int
 run_show (struct lm_cli *cli, struct lm_error *err)
 {
@@ -219,8 +239,8 @@ run_show (struct lm_cli *cli, struct lm_error *err)
       return -1;
   if (n > 0)
     return 0;
-  v = lm_snapshot_to_json (repo, entry, err);
-  if (v == NULL)
+  v = lm_cli_snapshot_json (repo, entry, err);
+  if (v == NULL || (disk && keep_disk (v, disk, err) == -1))
     return -1;
   if (cli->json)
     return lm_report_json (lm_steal (v), err);
@@ -231,7 +251,7 @@ const struct lm_command lm_cmd_show = {
   .name = "show",
   .area = "Repository",
   .summary = "show a snapshot, or get back a file that was stored with it",
-  .usage = "SNAPSHOT",
+  .usage = "SNAPSHOT[/DISK]",
   .min_operands = 1,
   .max_operands = 1,
   .completion = LM_COMPLETE_SNAPSHOT,

@@ -83,10 +83,10 @@ run_snapshots (struct lm_cli *cli, struct lm_error *err)
 
     if (vm && strcmp (entries[i].vm, vm) != 0)
       continue;
-    row = lm_snapshot_to_json (repo, &entries[i], &why);
+    row = lm_cli_snapshot_json (repo, &entries[i], &why);
     if (row == NULL) {
       /* One damaged manifest must not hide the others. */
-      row = lm_snapshot_entry_to_json (&entries[i], &why);
+      row = lm_cli_snapshot_brief (&entries[i], &why);
       lm_report_warning (cli, "%s", why.message);
       code = LM_EXIT_DAMAGE;
     }

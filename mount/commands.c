@@ -12,8 +12,15 @@
 
 const struct lm_command *const lm_commands[] = {
   &lm_cmd_init,
-  &lm_cmd_key_list,
+  &lm_cmd_backup,
+  &lm_cmd_snapshots,
+  &lm_cmd_show,
+  &lm_cmd_diff,
+  &lm_cmd_check,
+  &lm_cmd_stats,
+  &lm_cmd_inspect,
   &lm_cmd_leases,
+  &lm_cmd_key_list,
   &lm_cmd_doctor,
   &lm_cmd_version,
   &lm_cmd_help,

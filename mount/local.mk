@@ -7,24 +7,58 @@ libmount_la_SOURCES = \
 	%reldir%/capture.c \
 	%reldir%/capture.h \
 	%reldir%/cli.h \
+	%reldir%/cmd-backup.c \
+	%reldir%/cmd-boot.c \
+	%reldir%/cmd-check.c \
 	%reldir%/cmd-completion.c \
+	%reldir%/cmd-console.c \
+	%reldir%/cmd-diff.c \
 	%reldir%/cmd-doctor.c \
 	%reldir%/cmd-init.c \
+	%reldir%/cmd-inspect.c \
 	%reldir%/cmd-key-list.c \
 	%reldir%/cmd-leases.c \
+	%reldir%/cmd-mount.c \
+	%reldir%/cmd-resume.c \
+	%reldir%/cmd-sessions.c \
+	%reldir%/cmd-show.c \
+	%reldir%/cmd-snapshots.c \
+	%reldir%/cmd-stats.c \
+	%reldir%/cmd-stop.c \
+	%reldir%/cmd-unmount.c \
 	%reldir%/cmd-version.c \
 	%reldir%/commands.c \
 	%reldir%/commands.h \
 	%reldir%/help.c \
 	%reldir%/help.h \
+	%reldir%/interrupt.c \
+	%reldir%/interrupt.h \
 	%reldir%/open-repository.c \
 	%reldir%/open-repository.h \
 	%reldir%/options.c \
 	%reldir%/options.h \
 	%reldir%/progress.c \
 	%reldir%/progress.h \
+	%reldir%/remove-tree.c \
+	%reldir%/remove-tree.h \
 	%reldir%/report.c \
 	%reldir%/report.h \
+	%reldir%/session-boot.c \
+	%reldir%/session-boot.h \
+	%reldir%/session-fuse.c \
+	%reldir%/session-fuse.h \
+	%reldir%/session-internal.h \
+	%reldir%/session-machine.c \
+	%reldir%/session-machine.h \
+	%reldir%/session-mount.c \
+	%reldir%/session-mount.h \
+	%reldir%/session-proxy.c \
+	%reldir%/session-proxy.h \
+	%reldir%/session-record.c \
+	%reldir%/session.c \
+	%reldir%/session.h \
+	%reldir%/snapshot-json.c \
+	%reldir%/snapshot-json.h \
 	%reldir%/table.c \
 	%reldir%/table.h
 libmount_la_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) \

@@ -4,6 +4,7 @@
  */
 #include <config.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -106,8 +107,11 @@ main (int argc, char *argv[])
   if (code == -1)
     code = lm_report_error (&cli, &err);
   lm_error_clear (&err);
-  if (lm_report_flush (&err) == -1 && code == LM_EXIT_OK)
-    code = lm_report_error (&cli, &err);
+  if (lm_report_flush (&err) == -1 && code == LM_EXIT_OK) {
+    /* "| head" has seen enough: that is no news. */
+    code = err.sys_errno == EPIPE ? LM_EXIT_FAILED
+                                  : lm_report_error (&cli, &err);
+  }
   lm_args_release (&cli.args);
   return code;
 }

@@ -6,12 +6,16 @@
 #include "mount/session-boot.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/io.h"
 #include "common/json.h"
+#include "hypervisor-glue/firmware.h"
+#include "hypervisor-glue/vm-config.h"
 #include "mount/session-machine.h"
 #include "common/banned.h"
 
@@ -88,6 +92,43 @@ lm_boot_settings_options (struct lm_boot_settings *b,
   if (b->kernel == NULL && (b->initrd || b->append))
     return lm_error_set (err, LM_ERR_USAGE, "--initrd and --append need "
                          "--kernel");
+  return 0;
+}
+
+int
+lm_boot_settings_config (struct lm_boot_settings *b,
+                         const struct lm_session *s, struct lm_error *err)
+{
+  CLEANUP_VM_CONFIG struct lm_vm_config config = LM_VM_CONFIG_INIT;
+  CLEANUP_FREE char *text = NULL;
+  size_t len;
+
+  if (lm_file_read (s->folder_fd, LM_SESSION_CONFIG, LM_VM_CONFIG_SIZE_MAX,
+                    &text, &len, err) == -1) {
+    if (err->kind != LM_ERR_NOT_FOUND)
+      return -1;
+    lm_error_clear (err);
+    return 0;
+  }
+  if (lm_vm_config_parse (text, len, "the VM's configuration", &config, err)
+      == -1)
+    return -1;
+  if ((config.uuid && set_string (&b->uuid, config.uuid, err) == -1) ||
+      (config.nr_nics > 0 && config.nics[0].mac &&
+       set_string (&b->mac, config.nics[0].mac, err) == -1))
+    return -1;
+  if (config.memory)
+    b->memory = config.memory;
+  if (config.cpus)
+    b->cpus = config.cpus;
+  if (config.has_firmware)
+    b->firmware = config.firmware;
+  if (config.has_chipset)
+    b->chipset = config.chipset;
+  if (config.nr_disks > 0 && config.disks[0].has_bus)
+    b->bus = config.disks[0].bus;
+  if (config.nr_nics > 0 && config.nics[0].has_model)
+    b->nic_model = config.nics[0].model;
   return 0;
 }
 
@@ -178,6 +219,25 @@ lm_boot_settings_load (struct lm_boot_settings *b,
   return 0;
 }
 
+/* The machine's own UEFI variables, if they came with the backup and fit
+ * a firmware of this host; else it starts with fresh ones. */
+static int
+prepare_nvram (const struct lm_session *s, struct lm_error *err)
+{
+  CLEANUP_FREE char *data = NULL;
+  struct lm_error ignored = LM_ERROR_INIT;
+  struct lm_firmware_pair pair;
+  size_t len;
+
+  if (faccessat (s->folder_fd, "nvram.fd", F_OK, 0) == 0)
+    return 0;
+  if (lm_file_read (s->folder_fd, LM_SESSION_NVRAM, 64 << 20, &data, &len,
+                    &ignored) == -1 ||
+      lm_firmware_find (lm_firmware_pairs, len, &pair, &ignored) == -1)
+    return 0;
+  return lm_file_replace (s->folder_fd, "nvram.fd", data, len, 0600, err);
+}
+
 int
 lm_session_boot (const struct lm_session *s,
                  const struct lm_boot_settings *b, struct lm_machine **ret,
@@ -191,7 +251,8 @@ lm_session_boot (const struct lm_session *s,
     .initrd = b->initrd, .append = b->append, .accel = b->accel,
   };
 
-  if (lm_boot_settings_save (b, s, err) == -1)
+  if (lm_boot_settings_save (b, s, err) == -1 ||
+      (b->firmware == LM_FIRMWARE_UEFI && prepare_nvram (s, err) == -1))
     return -1;
   return lm_session_machine_start (s, &config, b->bus, ret, err);
 }

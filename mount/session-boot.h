@@ -70,6 +70,13 @@ extern int lm_boot_settings_options (struct lm_boot_settings *b,
                                      struct lm_error *err)
   __attribute__ ((nonnull));
 
+/* Override B by what the VM's own configuration says, if the session has
+ * it.  One that can't be understood is an error, and B is as before. */
+extern int lm_boot_settings_config (struct lm_boot_settings *b,
+                                    const struct lm_session *session,
+                                    struct lm_error *err)
+  __attribute__ ((nonnull));
+
 /* boot.json.  Loading leaves B alone, and returns false, if there is
  * none. */
 extern int lm_boot_settings_save (const struct lm_boot_settings *b,

@@ -15,11 +15,13 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/io.h"
 #include "common/random.h"
 #include "common/size.h"
 #include "common/timestamp.h"
 #include "formats/native/keys.h"
 #include "formats/native/pin.h"
+#include "hypervisor-glue/vm-config.h"
 #include "mount/interrupt.h"
 #include "mount/remove-tree.h"
 #include "mount/report.h"
@@ -58,9 +60,35 @@ copy_disk (struct lm_session *s, const struct lm_snapshot_disk *disk,
   return 0;
 }
 
+/* Put the machine's configuration into the session, so that it can be
+ * booted later without asking for the key.  What can't be read is left
+ * out: the disks are what a mount is for. */
+static void
+keep_machine_file (const struct lm_cli *cli, const struct lm_session *s,
+                   struct lm_repository *repo,
+                   const struct lm_snapshot *snapshot, const char *kind,
+                   const char *file, uint64_t limit)
+{
+  struct lm_error err = LM_ERROR_INIT;
+  CLEANUP_FREE uint8_t *data = NULL;
+  size_t i;
+
+  for (i = 0; i < snapshot->nr_files; i++)
+    if (strcmp (snapshot->files[i].kind, kind) == 0)
+      break;
+  if (i == snapshot->nr_files || snapshot->files[i].size > limit)
+    return;
+  if (lm_snapshot_file_read (repo, &snapshot->files[i], &data, &err) == -1 ||
+      lm_file_replace (s->folder_fd, file, data, snapshot->files[i].size,
+                       0600, &err) == -1)
+    lm_report_warning (cli, "the machine's %s is not used: %s", kind,
+                       err.message);
+}
+
 /* Everything about the snapshot that the session must remember. */
 static int
-describe (struct lm_session *s, struct lm_repository *repo,
+describe (const struct lm_cli *cli, struct lm_session *s,
+          struct lm_repository *repo,
           const struct lm_snapshot_entry *entry, const char *disk_name,
           struct lm_error *err)
 {
@@ -92,6 +120,10 @@ describe (struct lm_session *s, struct lm_repository *repo,
   for (i = 0; !disk_name && i < snapshot->nr_disks; i++)
     if (copy_disk (s, &snapshot->disks[i], err) == -1)
       goto out;
+  keep_machine_file (cli, s, repo, snapshot, "config", LM_SESSION_CONFIG,
+                     LM_VM_CONFIG_SIZE_MAX);
+  keep_machine_file (cli, s, repo, snapshot, "nvram", LM_SESSION_NVRAM,
+                     64 << 20);
   r = 0;
  out:
   lm_snapshot_free (snapshot);
@@ -119,7 +151,8 @@ master_of (const struct lm_repository *repo)
 }
 
 static int
-fill_session (struct lm_session *s, const struct lm_mount_request *request,
+fill_session (const struct lm_cli *cli, struct lm_session *s,
+              const struct lm_mount_request *request,
               struct lm_repository *repo,
               const struct lm_snapshot_entry *entry, const char *disk_name,
               const char *location, struct lm_error *err)
@@ -130,13 +163,34 @@ fill_session (struct lm_session *s, const struct lm_mount_request *request,
   s->cache_size = request->cache_size;
   if (request->fuse && absolute_folder (request->fuse, &s->fuse, err) == -1)
     return -1;
-  if (describe (s, repo, entry, disk_name, err) == -1)
+  if (describe (cli, s, repo, entry, disk_name, err) == -1)
     return -1;
   /* From here on a pin may exist: who clears up must know where. */
   s->repository = lm_location_absolute (location, err);
   if (s->repository == NULL)
     return -1;
   return lm_session_save (s, err);
+}
+
+/* Once the pin is there, nobody forgets the snapshot any more; but it may
+ * have happened just before. */
+static int
+put_pin (const struct lm_session *s, struct lm_repository *repo,
+         struct lm_error *err)
+{
+  const struct lm_snapshot_entry *entries;
+  size_t i, n;
+
+  if (lm_pin_put_as (repo, s->pin, s->snapshot_id, s->name, err) == -1 ||
+      lm_repository_load (repo, err) == -1)
+    return -1;
+  entries = lm_repository_snapshots (repo, &n);
+  for (i = n; i > 0; i--)
+    if (memcmp (entries[i - 1].id, s->snapshot_id, sizeof s->snapshot_id)
+        == 0)
+      return 0;
+  return lm_error_set (err, LM_ERR_NOT_FOUND, "snapshot %s was just "
+                       "forgotten", s->snapshot);
 }
 
 struct lm_session *
@@ -167,8 +221,9 @@ lm_session_mount (const struct lm_cli *cli,
     return NULL;
   s->key = source;
   source = (struct lm_key_source) LM_KEY_SOURCE_INIT;
-  if (fill_session (s, request, repo, entry, disk_name, location, err) == -1
-      || lm_pin_put (repo, s->pin, s->snapshot_id, s->name, err) == -1 ||
+  if (fill_session (cli, s, request, repo, entry, disk_name, location, err)
+      == -1 ||
+      put_pin (s, repo, err) == -1 ||
       lm_interrupt_check ("mount", err) == -1 ||
       lm_session_proxy_start (s, master_of (repo), err) == -1 ||
       (s->fuse && lm_session_fuse_start (s, err) == -1) ||

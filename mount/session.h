@@ -11,7 +11,10 @@
  *     nbd.sock proxy.log           the proxy's socket and messages
  *     proxy.lock                   flock, held by the proxy while it lives
  *     proxy.json                   which process the proxy is
- *     vm.json qmp.sock serial.sock serial.log qemu.log nvram.fd vm.pid
+ *     machine.config machine.nvram what the backup had of the machine
+ *     boot.json                    what its machine looks like
+ *     vm.json vm.starting vm.pid   which process the machine is
+ *     qmp.sock serial.sock vnc.sock serial.log qemu.log nvram.fd
  *
  * STATE is $LIVEMOUNT_STATE_DIR, else /var/lib/livemount for root, else
  * $XDG_STATE_HOME/livemount.
@@ -54,6 +57,10 @@
 
 #define LM_SESSION_NAME_MAX 64
 #define LM_SESSION_KEEP_SECONDS (24 * 3600)
+
+/* Files of the session folder that more than one module knows. */
+#define LM_SESSION_CONFIG "machine.config"
+#define LM_SESSION_NVRAM "machine.nvram"
 
 enum lm_session_stage {
   LM_SESSION_CREATING,

@@ -14,7 +14,7 @@
 #include "common/banned.h"
 
 void
-lm_snapshot_name (const char *vm, int64_t time,
+lm_cli_snapshot_name (const char *vm, int64_t time,
                   char out[LM_SNAPSHOT_NAME_LEN])
 {
   char text[LM_TIMESTAMP_LEN + 1];
@@ -29,7 +29,7 @@ entry_members (const struct lm_snapshot_entry *e)
   char name[LM_SNAPSHOT_NAME_LEN], id[2 * LM_NAME_ID_LEN + 1],
        parent[2 * LM_NAME_ID_LEN + 1], time[LM_TIMESTAMP_LEN + 1];
 
-  lm_snapshot_name (e->vm, e->time, name);
+  lm_cli_snapshot_name (e->vm, e->time, name);
   lm_timestamp_format (e->time, time);
   lm_hex_encode (e->id, sizeof e->id, id);
   lm_hex_encode (e->parent, sizeof e->parent, parent);
@@ -40,7 +40,7 @@ entry_members (const struct lm_snapshot_entry *e)
 }
 
 json_t *
-lm_snapshot_entry_to_json (const struct lm_snapshot_entry *e,
+lm_cli_snapshot_brief (const struct lm_snapshot_entry *e,
                            const struct lm_error *why)
 {
   json_t *v = entry_members (e);
@@ -100,7 +100,7 @@ manifest_members (const struct lm_snapshot *s)
 }
 
 json_t *
-lm_snapshot_to_json (struct lm_repository *repo,
+lm_cli_snapshot_json (struct lm_repository *repo,
                      const struct lm_snapshot_entry *entry,
                      struct lm_error *err)
 {

@@ -20,29 +20,38 @@
 #define FOLDER "pins"
 
 int
-lm_pin_put (struct lm_repository *repo,
-            const uint8_t snapshot[LM_NAME_ID_LEN], const char *session,
-            uint8_t ret_id[LM_NAME_ID_LEN], struct lm_error *err)
+lm_pin_put_as (struct lm_repository *repo, const uint8_t id[LM_NAME_ID_LEN],
+               const uint8_t snapshot[LM_NAME_ID_LEN], const char *session,
+               struct lm_error *err)
 {
   char host[LM_WHOAMI_LEN], user[LM_WHOAMI_LEN];
   char created[LM_TIMESTAMP_LEN + 1], name[LM_OBJECT_NAME_LEN];
-  uint8_t id[LM_NAME_ID_LEN];
   CLEANUP_JSON json_t *v = NULL;
 
   if (lm_repository_check_writable (repo, err) == -1)
     return -1;
-  lm_random_bytes (id, sizeof id);
   lm_whoami_host (host);
   lm_whoami_user (user);
   lm_timestamp_format (lm_clock_now (), created);
   v = json_pack ("{ss, ss, ss, ss}", "session", session, "host", host,
                  "user", user, "created", created);
-  if (v == NULL || lm_json_set_hex (v, "id", id, sizeof id) == -1 ||
+  if (v == NULL || lm_json_set_hex (v, "id", id, LM_NAME_ID_LEN) == -1 ||
       lm_json_set_hex (v, "snapshot", snapshot, LM_NAME_ID_LEN) == -1)
     return lm_error_set (err, LM_ERR_NOMEM, "out of memory for a pin");
-  lm_object_name (FOLDER, id, sizeof id, name);
-  if (lm_object_put_json (repo->store, repo->keys, LM_TYPE_PIN, name, id,
-                          sizeof id, v, LM_OBJECT_NEW, NULL, err) == -1)
+  lm_object_name (FOLDER, id, LM_NAME_ID_LEN, name);
+  return lm_object_put_json (repo->store, repo->keys, LM_TYPE_PIN, name, id,
+                             LM_NAME_ID_LEN, v, LM_OBJECT_NEW, NULL, err);
+}
+
+int
+lm_pin_put (struct lm_repository *repo,
+            const uint8_t snapshot[LM_NAME_ID_LEN], const char *session,
+            uint8_t ret_id[LM_NAME_ID_LEN], struct lm_error *err)
+{
+  uint8_t id[LM_NAME_ID_LEN];
+
+  lm_random_bytes (id, sizeof id);
+  if (lm_pin_put_as (repo, id, snapshot, session, err) == -1)
     return -1;
   memcpy (ret_id, id, sizeof id);
   return 0;

@@ -22,6 +22,15 @@ extern int lm_pin_put (struct lm_repository *repo,
                        uint8_t ret_id[LM_NAME_ID_LEN], struct lm_error *err)
   __attribute__ ((nonnull, warn_unused_result));
 
+/* The same under an id that the caller has chosen, 16 random bytes: who
+ * writes the id down first can be killed at any moment and leaves no pin
+ * that nobody knows of. */
+extern int lm_pin_put_as (struct lm_repository *repo,
+                          const uint8_t id[LM_NAME_ID_LEN],
+                          const uint8_t snapshot[LM_NAME_ID_LEN],
+                          const char *session, struct lm_error *err)
+  __attribute__ ((nonnull, warn_unused_result));
+
 /* LM_ERR_NOT_FOUND when it is gone already. */
 extern int lm_pin_remove (struct lm_repository *repo,
                           const uint8_t id[LM_NAME_ID_LEN],
