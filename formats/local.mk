@@ -99,7 +99,12 @@ libformats_la_SOURCES = \
 	%reldir%/store/store-dir.c \
 	%reldir%/store/store-dir.h \
 	%reldir%/store/store-open.c \
-	%reldir%/store/store-open.h
+	%reldir%/store/store-open.h \
+	%reldir%/target-file.c \
+	%reldir%/target-internal.h \
+	%reldir%/target-nbd.c \
+	%reldir%/target.c \
+	%reldir%/target.h
 libformats_la_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) \
 	$(LIBCRYPTO_CFLAGS) $(LIBZSTD_CFLAGS) $(LIBNBD_CFLAGS)
 libformats_la_LIBADD = libcommon.la $(LIBCRYPTO_LIBS) $(LIBZSTD_LIBS) \

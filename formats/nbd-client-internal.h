@@ -33,14 +33,16 @@ struct request {
   struct lm_nbd_client *client;
   struct request *prev, *next;
   pthread_cond_t wake;
+  unsigned timeout_ms;          /* without a word from the server */
   uint64_t deadline;            /* of the monotonic clock, ns */
   /* Guarded by client->lock. */
   unsigned pending;
   int error;                    /* errno of the first that failed */
 };
 
+/* PATIENCE is 1, or how much longer than a read it may take. */
 extern void lm_nbd_request_begin (struct lm_nbd_client *c,
-                                  struct request *req);
+                                  struct request *req, unsigned patience);
 
 /* The callback for one more nbd_aio_* call, whose result then goes to
  * _submitted, whatever it is. */

@@ -135,12 +135,14 @@ on_completion (void *opaque, int *error)
 }
 
 void
-lm_nbd_request_begin (struct lm_nbd_client *c, struct request *req)
+lm_nbd_request_begin (struct lm_nbd_client *c, struct request *req,
+                      unsigned patience)
 {
   memset (req, 0, sizeof *req);
   req->client = c;
   req->pending = 1;             /* for as long as we submit */
-  req->deadline = lm_clock_monotonic () + (uint64_t) c->timeout_ms *
+  req->timeout_ms = c->timeout_ms * patience;
+  req->deadline = lm_clock_monotonic () + (uint64_t) req->timeout_ms *
     TIMEOUTS_PER_REQUEST * 1000000;
   pthread_cond_init (&req->wake, NULL);
 
@@ -195,7 +197,7 @@ lead_locked (struct lm_nbd_client *c, struct request *req)
     bool moved;
 
     pthread_mutex_unlock (&c->lock);
-    moved = poll_once (c, c->timeout_ms);
+    moved = poll_once (c, req->timeout_ms);
     if (!gave_up && (!moved || lm_clock_monotonic () > req->deadline)) {
       hang_up (c, "the server does not answer");
       gave_up = true;

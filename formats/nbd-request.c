@@ -19,6 +19,9 @@
 /* Zero requests have 32-bit lengths. */
 #define ZERO_STEP (1u << 30)
 
+/* A flush can have gigabytes to write. */
+#define LONG_PATIENCE 10
+
 static int
 aligned_pread (struct lm_nbd_client *c, uint8_t *buf, size_t len,
                uint64_t offset, struct lm_error *err)
@@ -26,7 +29,7 @@ aligned_pread (struct lm_nbd_client *c, uint8_t *buf, size_t len,
   struct request req;
   size_t done, n;
 
-  lm_nbd_request_begin (c, &req);
+  lm_nbd_request_begin (c, &req, 1);
   for (done = 0; done < len; done += n) {
     n = lm_min_u64 (len - done, c->info.max_block);
     lm_nbd_request_submitted (&req,
@@ -43,7 +46,7 @@ aligned_pwrite (struct lm_nbd_client *c, const uint8_t *buf, size_t len,
   struct request req;
   size_t done, n;
 
-  lm_nbd_request_begin (c, &req);
+  lm_nbd_request_begin (c, &req, 1);
   for (done = 0; done < len; done += n) {
     n = lm_min_u64 (len - done, c->info.max_block);
     lm_nbd_request_submitted (&req,
@@ -115,23 +118,24 @@ lm_nbd_client_pwrite (struct lm_nbd_client *c, const void *buf, size_t len,
   return through_buffer (c, NULL, buf, len, offset, err);
 }
 
+/* One step at a time: a server that writes the zeros itself is slow. */
 int
 lm_nbd_client_zero (struct lm_nbd_client *c, uint64_t offset, uint64_t len,
                     struct lm_error *err)
 {
-  struct request req;
-  uint64_t start = offset;
-
-  lm_nbd_request_begin (c, &req);
   while (len > 0) {
     uint64_t n = lm_min_u64 (len, ZERO_STEP);
+    struct request req;
 
+    lm_nbd_request_begin (c, &req, LONG_PATIENCE);
     lm_nbd_request_submitted (&req,
       nbd_aio_zero (c->nbd, n, offset, lm_nbd_request_callback (&req), 0));
+    if (lm_nbd_request_end (&req, "write zeros", offset, err) == -1)
+      return -1;
     offset += n;
     len -= n;
   }
-  return lm_nbd_request_end (&req, "write zeros", start, err);
+  return 0;
 }
 
 int
@@ -139,7 +143,7 @@ lm_nbd_client_flush (struct lm_nbd_client *c, struct lm_error *err)
 {
   struct request req;
 
-  lm_nbd_request_begin (c, &req);
+  lm_nbd_request_begin (c, &req, LONG_PATIENCE);
   lm_nbd_request_submitted (&req,
     nbd_aio_flush (c->nbd, lm_nbd_request_callback (&req), 0));
   return lm_nbd_request_end (&req, "flush", c->info.size, err);
@@ -185,7 +189,7 @@ lm_nbd_client_block_status (struct lm_nbd_client *c, uint64_t offset,
   nbd_extent_callback callback = { on_extents, &a, NULL };
   struct request req;
 
-  lm_nbd_request_begin (c, &req);
+  lm_nbd_request_begin (c, &req, 1);
   lm_nbd_request_submitted (&req,
     nbd_aio_block_status (c->nbd, len, offset, callback,
                           lm_nbd_request_callback (&req), 0));

@@ -10,8 +10,12 @@ libsupport_la_SOURCES = \
 	%reldir%/support/fake-nbd.h \
 	%reldir%/support/image-holder.c \
 	%reldir%/support/image-holder.h \
+	%reldir%/support/loop.c \
+	%reldir%/support/loop.h \
 	%reldir%/support/memory-disk.c \
 	%reldir%/support/memory-disk.h \
+	%reldir%/support/nbdkit.c \
+	%reldir%/support/nbdkit.h \
 	%reldir%/support/scratch.c \
 	%reldir%/support/scratch.h \
 	%reldir%/support/store-fault.c \
@@ -29,6 +33,7 @@ LDADD = $(AM_LDADD_TESTS)
 if HAVE_CRITERION
 criterion_tests = \
 	tests/conformance/test-store \
+	tests/conformance/test-target \
 	tests/unit/test-backup \
 	tests/unit/test-client-state \
 	tests/unit/test-credentials \

@@ -19,6 +19,7 @@
 #include "common/io.h"
 #include "formats/image-lock.h"
 #include "tests/support/image-holder.h"
+#include "tests/support/loop.h"
 #include "tests/support/scratch.h"
 #include "common/banned.h"
 
@@ -260,40 +261,10 @@ Test (disk_file, refuses_what_is_no_disk)
   cr_expect (eq (int, err.kind, LM_ERR_NOT_FOUND), "%s", err.message);
 }
 
-/* Loop devices need root and a kernel that has them. */
-static char *
-attach_loop (const char *path, bool read_only)
-{
-  CLEANUP_FREE char *cmd = NULL;
-  char name[64] = "";
-  FILE *p;
-
-  cr_assert (gt (int, asprintf (&cmd, "losetup -f --show %s %s 2>/dev/null",
-                                read_only ? "-r" : "", path), 0));
-  p = popen (cmd, "r");
-  if (p == NULL || fgets (name, sizeof name, p) == NULL)
-    name[0] = '\0';
-  if (p)
-    pclose (p);
-  name[strcspn (name, "\n")] = '\0';
-  if (name[0] == '\0')
-    cr_skip_test ("no loop devices here");
-  return strdup (name);
-}
-
-static void
-detach_loop (const char *name)
-{
-  CLEANUP_FREE char *cmd = NULL;
-
-  cr_assert (gt (int, asprintf (&cmd, "losetup -d %s", name), 0));
-  cr_expect (zero (int, system (cmd)));
-}
-
 Test (disk_file, a_block_device_has_a_size_and_data)
 {
   CLEANUP_FREE char *path = make_image ();
-  CLEANUP_FREE char *loop = attach_loop (path, false);
+  CLEANUP_FREE char *loop = lm_loop_attach (path, false);
   struct lm_error err = LM_ERROR_INIT;
   struct lm_disk *disk = must_open (loop, NULL);
   unsigned char c[512];
@@ -304,14 +275,14 @@ Test (disk_file, a_block_device_has_a_size_and_data)
   cr_expect (eq (int, c[511], 0x5a));
   cr_expect (eq (str, extents_text (disk, 0, 4 * MIB), (char *) "d4.00"));
   lm_disk_close (disk);
-  detach_loop (loop);
+  lm_loop_detach (loop);
 }
 
 Test (disk_file, a_claimed_block_device_is_refused)
 {
   struct lm_disk_file_options live = { .allow_live = true };
   CLEANUP_FREE char *path = make_image ();
-  CLEANUP_FREE char *loop = attach_loop (path, false);
+  CLEANUP_FREE char *loop = lm_loop_attach (path, false);
   struct lm_error err = LM_ERROR_INIT;
   CLEANUP_DISK struct lm_disk *disk = NULL;
   int claim = open (loop, O_RDWR | O_EXCL | O_CLOEXEC);
@@ -323,13 +294,13 @@ Test (disk_file, a_claimed_block_device_is_refused)
   cr_expect (disk->live);
   lm_disk_close (lm_steal (disk));
   close (claim);
-  detach_loop (loop);
+  lm_loop_detach (loop);
 }
 
 Test (disk_file, a_read_only_block_device_needs_no_lock)
 {
   CLEANUP_FREE char *path = make_image ();
-  CLEANUP_FREE char *loop = attach_loop (path, true);
+  CLEANUP_FREE char *loop = lm_loop_attach (path, true);
   CLEANUP_DISK struct lm_disk *disk = NULL;
   int claim = open (loop, O_RDONLY | O_EXCL | O_CLOEXEC);
 
@@ -337,5 +308,5 @@ Test (disk_file, a_read_only_block_device_needs_no_lock)
   cr_expect (not (disk->live));
   lm_disk_close (lm_steal (disk));
   close (claim);
-  detach_loop (loop);
+  lm_loop_detach (loop);
 }
