@@ -87,7 +87,9 @@ endif
 if HAVE_CRITERION
 criterion_proxy_tests = \
 	tests/unit/test-bitmap \
-	tests/unit/test-cache
+	tests/crash/test-overlay-crash \
+	tests/unit/test-cache \
+	tests/unit/test-overlay
 
 check_PROGRAMS += $(criterion_proxy_tests)
 TESTS += $(criterion_proxy_tests)
