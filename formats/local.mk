@@ -45,6 +45,10 @@ libformats_la_SOURCES = \
 	%reldir%/native/index-run-internal.h \
 	%reldir%/native/index-run.c \
 	%reldir%/native/index-run.h \
+	%reldir%/native/inspect-internal.h \
+	%reldir%/native/inspect-pack.c \
+	%reldir%/native/inspect.c \
+	%reldir%/native/inspect.h \
 	%reldir%/native/journal-change.c \
 	%reldir%/native/journal-change.h \
 	%reldir%/native/journal-state-json.c \

@@ -41,6 +41,7 @@ criterion_tests = \
 	tests/unit/test-disk-image \
 	tests/unit/test-disk-nbd \
 	tests/unit/test-index-run \
+	tests/unit/test-inspect \
 	tests/unit/test-journal \
 	tests/unit/test-journal-state \
 	tests/unit/test-key-slot \
