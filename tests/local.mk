@@ -32,6 +32,7 @@ LDADD = $(AM_LDADD_TESTS)
 
 if HAVE_CRITERION
 criterion_tests = \
+	tests/conformance/test-disk \
 	tests/conformance/test-store \
 	tests/conformance/test-target \
 	tests/unit/test-backup \
