@@ -26,6 +26,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -343,6 +344,7 @@ lm_process_from_json (const json_t *obj, const char *what,
 /* ---- spawn ---- */
 
 enum step {
+  STEP_ORPHANED = -1,           /* no failure: errnum is the pid */
   STEP_FDS = 1, STEP_FOLDER, STEP_SETSID, STEP_EXEC
 };
 
@@ -431,6 +433,29 @@ place_fds (struct child_plan *plan)
   return 0;
 }
 
+/* Fork once more and let the process between end.  Returns in the
+ * grandchild, when it has another parent: what it asks about its parent's
+ * end from then on is not about one that is just ending. */
+static void
+leave_parent (int report_fd)
+{
+  const struct timespec moment = { .tv_nsec = 100000 };
+  struct child_failure f = { .step = STEP_ORPHANED };
+  pid_t middle = getpid (), pid = fork ();
+
+  if (pid == 0) {
+    while (getppid () == middle)
+      nanosleep (&moment, NULL);
+    return;
+  }
+  if (pid == -1)
+    child_fail (report_fd, STEP_SETSID);
+  f.errnum = pid;
+  while (write (report_fd, &f, sizeof f) == -1 && errno == EINTR)
+    ;
+  _exit (0);
+}
+
 static void __attribute__ ((noreturn))
 child_run (struct child_plan *plan)
 {
@@ -440,6 +465,8 @@ child_run (struct child_plan *plan)
   int report = plan->report_fd;
   int sig;
 
+  if (spawn->orphan)
+    leave_parent (report);
   /* Signals are blocked since before the fork: no handler of ours ever
    * runs in the child. */
   for (sig = 1; sig < _NSIG; sig++)
@@ -470,6 +497,7 @@ report_failure (const struct lm_spawn *spawn, const char *program,
     return lm_error_errno (err, f->errnum, "start %s", program);
   case STEP_FDS:
   case STEP_SETSID:
+  case STEP_ORPHANED:
     break;
   }
   return lm_error_errno (err, f->errnum, "start %s: set up the process",
@@ -495,6 +523,7 @@ lm_process_spawn (const struct lm_spawn *spawn,
   struct child_failure failure;
   sigset_t all, old;
   int pipe_fds[2], fork_errno;
+  bool failed;
   pid_t pid;
 
   if (program == NULL)
@@ -534,9 +563,28 @@ lm_process_spawn (const struct lm_spawn *spawn,
     return lm_error_errno (err, fork_errno, "start %s: fork", program);
 
   close (lm_steal_fd (report_wr));
-  if (read_report (report_rd, &failure)) {
+  failed = read_report (report_rd, &failure);
+  if (failed && failure.step == STEP_ORPHANED) {
     TEMP_FAILURE_RETRY (waitpid (pid, NULL, 0));
+    pid = failure.errnum;
+    failed = read_report (report_rd, &failure);
+  }
+  if (failed) {
+    if (!spawn->orphan)
+      TEMP_FAILURE_RETRY (waitpid (pid, NULL, 0));
     return report_failure (spawn, program, &failure, err);
+  }
+  if (spawn->orphan) {
+    /* If it has ended already, nothing is left to be identified, and
+     * START_TIME 0 fits no process. */
+    if (lm_process_identify (pid, &process, err) == -1) {
+      if (err->kind != LM_ERR_NOT_FOUND)
+        return -1;
+      lm_error_clear (err);
+      process = (struct lm_process) { .pid = pid };
+    }
+    *ret_process = process;
+    return 0;
   }
   /* Even if it has ended already, it is ours to reap: /proc has it. */
   if (lm_process_identify (pid, &process, err) == -1) {

@@ -55,6 +55,10 @@ struct lm_spawn {
   size_t nr_fds;                /* at most LM_SPAWN_FDS_MAX */
   mode_t umask;                 /* 0: as ours */
   bool detach;                  /* setsid: it outlives us and our terminal */
+  /* It is no child of ours, even at its start.  For programs that ask the
+   * kernel to be ended with their parent, as nbdkit 1.32 does whether it
+   * was told to or not.  How it ends is then known to nobody. */
+  bool orphan;
 };
 
 #define LM_SPAWN_FDS_MAX 16

@@ -234,7 +234,9 @@ use_log (const struct lm_session *s, const char *log_path, uint64_t from,
       text = p + strlen ("error: ");
   }
   lm_error_set (err, LM_ERR_IO, "session %s: the proxy: %s", s->name, text);
-  return lm_error_hint (err, "its messages are in %s", log_path);
+  if (s->stage == LM_SESSION_KEPT)
+    lm_error_hint (err, "its messages are in %s", log_path);
+  return -1;
 }
 
 static int
@@ -288,7 +290,7 @@ lm_session_proxy_start (const struct lm_session *s,
   struct lm_spawn_fd fds[2];
   struct lm_spawn spawn = {
     .argv = a.argv, .folder = "/", .log_path = log_path, .fds = fds,
-    .umask = 077, .detach = true,
+    .umask = 077, .detach = true, .orphan = true,
   };
   struct lm_error ignored = LM_ERROR_INIT;
   uint64_t log_from;

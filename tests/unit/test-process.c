@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/io.h"
@@ -231,6 +232,69 @@ Test (process, a_detached_one_leads_its_own_session)
   cr_expect (eq (int, lm_process_stop (&process, 0, &err), 0));
   cr_expect (eq (int, lm_process_signal (&process, SIGTERM, &err), -1));
   cr_expect (eq (int, err.kind, LM_ERR_NOT_FOUND));
+}
+
+/* PR_SET_PDEATHSIG, which nbdkit 1.32 always sets, must have nothing to
+ * do with us. */
+Test (process, an_orphan_is_no_child_of_ours_but_can_be_stopped)
+{
+  const char *const argv[] = { "sh", "-c", "echo $PPID; exec sleep 60",
+                               NULL };
+  struct lm_spawn spawn = { .argv = argv, .log_path = log_path,
+                            .detach = true, .orphan = true };
+  struct lm_error err = LM_ERROR_INIT;
+  struct lm_process process = LM_PROCESS_INIT;
+  char line[32], ours[32];
+  unsigned i;
+
+  cr_assert (eq (int, lm_process_spawn (&spawn, &process, &err), 0), "%s",
+             err.message);
+  for (i = 0; i < 2000; i++) {
+    if (lm_process_log_last_line (log_path, 0, line, sizeof line))
+      break;
+    usleep (1000);
+  }
+  snprintf (ours, sizeof ours, "%d", getpid ());
+  cr_expect (ne (str, line, ours));
+  cr_expect (eq (int, waitpid (process.pid, NULL, WNOHANG), -1));
+  cr_expect (lm_process_alive (&process));
+  cr_expect (eq (int, getsid (process.pid), process.pid));
+  cr_expect (eq (int, lm_process_stop (&process, 5000, &err), 0));
+  cr_expect_not (lm_process_alive (&process));
+}
+
+Test (process, an_orphan_that_cannot_be_executed_is_an_error_at_once)
+{
+  char path[128];
+  const char *const argv[] = { path, NULL };
+  struct lm_spawn spawn = { .argv = argv, .orphan = true };
+  struct lm_error err = LM_ERROR_INIT;
+  struct lm_process process;
+  FILE *fp;
+
+  snprintf (path, sizeof path, "%s/junk", dir);
+  fp = fopen (path, "w");
+  fputs ("\177ELFjunk", fp);
+  fclose (fp);
+  chmod (path, 0755);
+  cr_assert (eq (int, lm_process_spawn (&spawn, &process, &err), -1));
+  cr_expect_not_null (strstr (err.message, "Exec format error"));
+}
+
+Test (process, an_orphan_that_ends_at_once_has_ended)
+{
+  const char *const argv[] = { "true", NULL };
+  struct lm_spawn spawn = { .argv = argv, .orphan = true };
+  struct lm_error err = LM_ERROR_INIT;
+  struct lm_process process;
+  struct lm_process_end end;
+  bool ended = false;
+
+  cr_assert (eq (int, lm_process_spawn (&spawn, &process, &err), 0));
+  cr_assert (eq (int, lm_process_wait (&process, 5000, &ended, &end, &err),
+                 0));
+  cr_expect (ended);
+  cr_expect_not (end.known);
 }
 
 Test (process, a_recycled_pid_is_never_signalled)
