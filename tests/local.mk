@@ -35,6 +35,7 @@ criterion_tests = \
 	tests/conformance/test-disk \
 	tests/conformance/test-store \
 	tests/conformance/test-target \
+	tests/corrupt/test-native-objects \
 	tests/unit/test-backup \
 	tests/unit/test-client-state \
 	tests/unit/test-credentials \

@@ -28,6 +28,7 @@
 #include "formats/native/lease.h"
 #include "formats/native/repository-internal.h"
 #include "formats/native/snapshot-wire.h"
+#include "formats/native/whoami.h"
 #include "common/banned.h"
 
 /* Another writer of the same VM, or a merge of segments, can get in
@@ -218,14 +219,14 @@ start_manifest (struct backup *b, struct lm_error *err)
 {
   const struct lm_backup_params *p = b->params;
   struct lm_snapshot *s = calloc (1, sizeof *s);
-  char host[256] = "";
+  char host[LM_WHOAMI_LEN];
   size_t i;
 
   if (s == NULL)
     return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
   b->snapshot = s;
   lm_random_bytes (s->id, sizeof s->id);
-  gethostname (host, sizeof host - 1);
+  lm_whoami_host (host);
   s->vm = strdup (p->vm);
   s->created_by = strdup (p->program);
   s->host = strdup (host);

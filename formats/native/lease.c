@@ -289,14 +289,18 @@ copy_string (const json_t *v, const char *key, const char *name,
 }
 
 static int
-decode_info (const json_t *v, const char *name, struct lm_lease_info *info,
+decode_info (const json_t *v, const char *name,
+             const uint8_t id[LM_NAME_ID_LEN], struct lm_lease_info *info,
              struct lm_error *err)
 {
   const char *started;
   uint64_t seconds;
 
-  if (lm_json_hex (v, "id", info->id, LM_NAME_ID_LEN, name, err) == -1 ||
-      lm_json_u64 (v, "counter", INT64_MAX, name, &info->counter,
+  if (lm_json_hex (v, "id", info->id, LM_NAME_ID_LEN, name, err) == -1)
+    return -1;
+  if (memcmp (info->id, id, LM_NAME_ID_LEN) != 0)
+    return lm_corrupt (err, "%s: says another id than its name", name);
+  if (lm_json_u64 (v, "counter", INT64_MAX, name, &info->counter,
                    err) == -1 ||
       lm_json_u64 (v, "seconds", SECONDS_MAX, name, &seconds, err) == -1 ||
       lm_json_u64 (v, "pid", INT64_MAX, name, &info->pid, err) == -1)
@@ -335,7 +339,7 @@ lm_lease_read (struct lm_store *store, const struct lm_keys *keys,
   }
   if (v == NULL)
     return -1;
-  if (decode_info (v, name, &info, err) == -1) {
+  if (decode_info (v, name, id, &info, err) == -1) {
     info_release (&info);
     return -1;
   }

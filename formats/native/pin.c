@@ -115,8 +115,11 @@ lm_pin_read (struct lm_store *store, const struct lm_keys *keys,
   v = lm_object_get_json (store, keys, LM_TYPE_PIN, name, id,
                           LM_NAME_ID_LEN, NULL, err);
   if (v == NULL ||
-      lm_json_hex (v, "id", info.id, LM_NAME_ID_LEN, name, err) == -1 ||
-      lm_json_hex (v, "snapshot", info.snapshot, LM_NAME_ID_LEN, name,
+      lm_json_hex (v, "id", info.id, LM_NAME_ID_LEN, name, err) == -1)
+    return -1;
+  if (memcmp (info.id, id, LM_NAME_ID_LEN) != 0)
+    return lm_corrupt (err, "%s: says another id than its name", name);
+  if (lm_json_hex (v, "snapshot", info.snapshot, LM_NAME_ID_LEN, name,
                    err) == -1 ||
       (created = lm_json_string (v, "created", name, err)) == NULL)
     return -1;
