@@ -108,11 +108,10 @@ read_boot_id (char ret_id[LM_BOOT_ID_LEN + 1], struct lm_error *err)
   return 0;
 }
 
-/* State letter and start time (field 22) of a pid.  The command name in
- * field 2 can hold anything, also ") R 1": count from the last ')'. */
+/* The start time (field 22) of a pid.  The command name in field 2 can
+ * hold anything, also ") R 1": count from the last ')'. */
 static int
-read_stat (pid_t pid, char *ret_state, uint64_t *ret_start,
-           struct lm_error *err)
+read_start_time (pid_t pid, uint64_t *ret_start, struct lm_error *err)
 {
   char path[64];
   CLEANUP_FREE char *data = NULL;
@@ -130,7 +129,6 @@ read_stat (pid_t pid, char *ret_state, uint64_t *ret_start,
   p = strrchr (data, ')');
   if (p == NULL || p[1] != ' ' || p[2] == '\0')
     return lm_error_set (err, LM_ERR_IO, "%s: not understood", path);
-  *ret_state = p[2];
   p += 2;
   for (field = 3; field < 22; field++) {
     p = strchr (p, ' ');
@@ -151,38 +149,32 @@ lm_process_identify (pid_t pid, struct lm_process *ret_process,
                      struct lm_error *err)
 {
   struct lm_process process = { .pid = pid };
-  char state;
 
   if (pid <= 0)
     return lm_error_set (err, LM_ERR_NOT_FOUND, "no process %jd",
                          (intmax_t) pid);
   if (read_boot_id (process.boot_id, err) == -1 ||
-      read_stat (pid, &state, &process.start_time, err) == -1)
+      read_start_time (pid, &process.start_time, err) == -1)
     return -1;
   *ret_process = process;
   return 0;
 }
 
-/* Same process, running or zombie? */
-static bool
-matches (const struct lm_process *process, char *ret_state)
+/* Is the pid, running or zombie, still this process?  1 or 0; -1 if that
+ * could not be found out. */
+static int
+matches (const struct lm_process *process, struct lm_error *err)
 {
-  struct lm_error ignored = LM_ERROR_INIT;
   char boot_id[LM_BOOT_ID_LEN + 1];
   uint64_t start;
 
-  return process->pid > 0 && read_boot_id (boot_id, &ignored) == 0 &&
-         strcmp (boot_id, process->boot_id) == 0 &&
-         read_stat (process->pid, ret_state, &start, &ignored) == 0 &&
-         start == process->start_time;
-}
-
-bool
-lm_process_alive (const struct lm_process *process)
-{
-  char state;
-
-  return matches (process, &state) && state != 'Z' && state != 'X';
+  if (read_boot_id (boot_id, err) == -1)
+    return -1;
+  if (strcmp (boot_id, process->boot_id) != 0)
+    return 0;
+  if (read_start_time (process->pid, &start, err) == -1)
+    return err->kind == LM_ERR_NOT_FOUND ? 0 : -1;
+  return start == process->start_time;
 }
 
 /* A pidfd of this very process; -1 if it is gone (its kind is then
@@ -192,7 +184,7 @@ static int
 open_pidfd (const struct lm_process *process, struct lm_error *err)
 {
   CLEANUP_CLOSE int fd = -1;
-  char state;
+  int same = 0;
 
   if (process->pid > 0) {
     fd = pidfd_open (process->pid, 0);
@@ -200,10 +192,29 @@ open_pidfd (const struct lm_process *process, struct lm_error *err)
       return lm_error_errno (err, errno, "process %jd: pidfd_open",
                              (intmax_t) process->pid);
   }
-  if (fd == -1 || !matches (process, &state))
+  if (fd != -1)
+    same = matches (process, err);
+  if (same == -1)
+    return -1;
+  if (same == 0)
     return lm_error_set (err, LM_ERR_NOT_FOUND, "process %jd has ended",
                          (intmax_t) process->pid);
   return lm_steal_fd (fd);
+}
+
+/* A process whose first thread has ended is a zombie in /proc already
+ * while its other threads still hold its sockets and locks; the pidfd
+ * becomes readable when the last of them is gone. */
+bool
+lm_process_alive (const struct lm_process *process)
+{
+  struct lm_error err = LM_ERROR_INIT;
+  CLEANUP_CLOSE int fd = open_pidfd (process, &err);
+  struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+  if (fd == -1)
+    return err.kind != LM_ERR_NOT_FOUND;
+  return TEMP_FAILURE_RETRY (poll (&pfd, 1, 0)) == 0;
 }
 
 int

@@ -78,7 +78,9 @@ extern int lm_process_identify (pid_t pid, struct lm_process *ret_process,
                                 struct lm_error *err)
   __attribute__ ((nonnull, warn_unused_result));
 
-/* Is this very process still running?  A zombie is not. */
+/* Is any thread of this very process still there?  A zombie is not.  Yes
+ * if it can't be found out (no descriptors left): what would be started
+ * instead of it must not run beside it. */
 extern bool lm_process_alive (const struct lm_process *process)
   __attribute__ ((nonnull));
 

@@ -9,10 +9,12 @@
 #include <criterion/new/assert.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -376,6 +378,61 @@ Test (process, a_hostile_command_name_does_not_confuse_the_start_time)
   cr_expect (process.start_time > 1);
   cr_expect (eq (int, lm_process_stop (&process, 5000, &err), 0));
   free (sleep_path);
+}
+
+static void *
+sleep_long (void *opaque)
+{
+  (void) opaque;
+  sleep (60);
+  return NULL;
+}
+
+Test (process, it_lives_as_long_as_its_last_thread)
+{
+  struct lm_process process;
+  struct lm_error err = LM_ERROR_INIT;
+  char path[64], *text = NULL;
+  size_t len;
+  pid_t pid = fork ();
+
+  if (pid == 0) {
+    pthread_t thread;
+
+    pthread_create (&thread, NULL, sleep_long, NULL);
+    pthread_exit (NULL);
+  }
+  cr_assert (pid > 0);
+  cr_assert (eq (int, lm_process_identify (pid, &process, &err), 0));
+  snprintf (path, sizeof path, "/proc/%d/stat", (int) pid);
+  do {
+    free (text);
+    cr_assert (eq (int, lm_file_read (AT_FDCWD, path, 4096, &text, &len,
+                                      &err), 0));
+  } while (strstr (text, ") Z ") == NULL);
+  free (text);
+  cr_expect (lm_process_alive (&process));
+  cr_expect (eq (int, lm_process_stop (&process, 5000, &err), 0));
+  cr_expect_not (lm_process_alive (&process));
+}
+
+Test (process, what_cannot_be_found_out_counts_as_alive)
+{
+  struct lm_process process = start_sleep ("60");
+  struct lm_error err = LM_ERROR_INIT;
+  struct rlimit before, none;
+
+  cr_assert (eq (int, getrlimit (RLIMIT_NOFILE, &before), 0));
+  none = before;
+  none.rlim_cur = 0;
+  cr_assert (eq (int, setrlimit (RLIMIT_NOFILE, &none), 0));
+  bool alive = lm_process_alive (&process);
+  int sent = lm_process_signal (&process, SIGKILL, &err);
+  cr_assert (eq (int, setrlimit (RLIMIT_NOFILE, &before), 0));
+  cr_expect (alive);
+  cr_expect (eq (int, sent, -1));
+  cr_expect (eq (int, err.kind, LM_ERR_IO));
+  cr_expect (eq (int, lm_process_stop (&process, 5000, &err), 0));
 }
 
 Test (process, json_keeps_the_identity)
