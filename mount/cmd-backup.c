@@ -246,8 +246,8 @@ print_result (const struct lm_cli *cli, const struct work *w,
   else
     lm_duration_format (st->seconds, time);
   printf ("snapshot %s\n"
-          "read %s, new %s, deduplicated %s, stored %s, in %s\n", name, read, new,
-          known, stored, time);
+          "read %s, new %s, deduplicated %s, stored %s, in %s\n", name, read,
+          new, known, stored, time);
   return 0;
 }
 

@@ -16,9 +16,13 @@
 #include "common/io.h"
 #include "common/json.h"
 #include "common/process.h"
+#include "hypervisor-glue/accel.h"
+#include "hypervisor-glue/firmware.h"
 #include "mount/capture.h"
 #include "mount/commands.h"
+#include "mount/open-repository.h"
 #include "mount/report.h"
+#include "mount/session.h"
 #include "common/banned.h"
 
 enum state {
@@ -106,17 +110,6 @@ check_plugin (struct doctor *d)
 }
 
 static void
-check_file (struct doctor *d, const char *name, const char *path,
-            enum state without, const char *needed_for, const char *package)
-{
-  if (access (path, R_OK) == 0)
-    note (d, name, STATE_OK, needed_for, NULL, "%s", path);
-  else
-    note (d, name, without, needed_for, package, "%s: %s", path,
-          strerrordesc_np (errno));
-}
-
-static void
 check_fuse (struct doctor *d)
 {
   CLEANUP_CLOSE int fd = open ("/dev/fuse", O_RDWR | O_CLOEXEC);
@@ -175,6 +168,78 @@ check_cpu (struct doctor *d)
 }
 
 static void
+check_accel (struct doctor *d)
+{
+  struct lm_error err = LM_ERROR_INIT;
+  struct lm_accel_choice choice;
+
+  if (lm_accel_choose (&lm_accel_this_host, LM_ACCEL_AUTO, &choice, &err)
+      == -1)
+    note (d, "kvm", STATE_LIMITED, "speed of machines", NULL, "%s",
+          err.message);
+  else
+    note (d, "kvm", choice.accel == LM_ACCEL_KVM ? STATE_OK : STATE_LIMITED,
+          "speed of machines: they are emulated", NULL, "%s",
+          choice.reason);
+}
+
+static void
+check_firmware (struct doctor *d)
+{
+  struct lm_error err = LM_ERROR_INIT;
+  struct lm_firmware_pair pair;
+
+  if (lm_firmware_find (lm_firmware_pairs, 0, &pair, &err) == -1)
+    note (d, "uefi-firmware", STATE_MISSING, "boot of UEFI machines", "ovmf",
+          "%s", err.message);
+  else
+    note (d, "uefi-firmware", STATE_OK, "boot of UEFI machines", NULL, "%s",
+          pair.code);
+}
+
+/* Only when one was named. */
+static void
+check_repository (struct doctor *d)
+{
+  const struct lm_repository_request open = {
+    .read_only = true, .no_prompt = true,
+  };
+  struct lm_error err = LM_ERROR_INIT;
+  const char *location = lm_cli_location (d->cli, &err);
+  CLEANUP_REPOSITORY struct lm_repository *repo = NULL;
+  size_t n;
+
+  if (location == NULL)
+    return;
+  repo = lm_cli_open_repository (d->cli, &open, NULL, &err);
+  if (repo == NULL) {
+    note (d, "repository", STATE_BROKEN, "backup and live mounts", NULL,
+          "%s", err.message);
+    return;
+  }
+  lm_repository_snapshots (repo, &n);
+  note (d, "repository", STATE_OK, "backup and live mounts", NULL,
+        "%s: %s, %zu snapshots", location,
+        lm_repository_encrypted (repo) ? "encrypted" : "NOT encrypted", n);
+}
+
+static void
+check_state_folder (struct doctor *d)
+{
+  struct lm_error err = LM_ERROR_INIT;
+  CLEANUP_FREE char *path = lm_sessions_folder (&err);
+
+  if (path == NULL)
+    note (d, "sessions", STATE_BROKEN, "live mounts", NULL, "%s",
+          err.message);
+  else if (access (path, W_OK) == -1)
+    note (d, "sessions", STATE_BROKEN, "live mounts", NULL, "%s: %s", path,
+          strerrordesc_np (errno));
+  else
+    note (d, "sessions", STATE_OK, "live mounts", NULL, "%s", path);
+}
+
+static void
 print_people (const struct doctor *d)
 {
   size_t i;
@@ -209,10 +274,15 @@ run_doctor (struct lm_cli *cli, struct lm_error *err)
                  "qemu-utils");
   check_program (&d, "qemu-system-x86_64", STATE_MISSING, "boot",
                  "qemu-system-x86");
-  check_file (&d, "uefi-firmware", "/usr/share/OVMF/OVMF_CODE_4M.fd",
-              STATE_MISSING, "boot of UEFI machines", "ovmf");
+  check_firmware (&d);
+  check_accel (&d);
   check_fuse (&d);
+  check_program (&d, "guestfish", STATE_LIMITED,
+                 "looking into a mounted disk with libguestfs",
+                 "libguestfs-tools");
   check_cpu (&d);
+  check_state_folder (&d);
+  check_repository (&d);
 
   if (cli->json) {
     if (lm_report_json (json_pack ("{s:O, s:b}", "checks", checks, "ok",

@@ -15,6 +15,7 @@ const struct lm_command *const lm_commands[] = {
   &lm_cmd_backup,
   &lm_cmd_snapshots,
   &lm_cmd_show,
+  &lm_cmd_restore,
   &lm_cmd_diff,
   &lm_cmd_check,
   &lm_cmd_stats,

@@ -19,6 +19,7 @@ libmount_la_SOURCES = \
 	%reldir%/cmd-key-list.c \
 	%reldir%/cmd-leases.c \
 	%reldir%/cmd-mount.c \
+	%reldir%/cmd-restore.c \
 	%reldir%/cmd-resume.c \
 	%reldir%/cmd-sessions.c \
 	%reldir%/cmd-show.c \
@@ -43,6 +44,8 @@ libmount_la_SOURCES = \
 	%reldir%/remove-tree.h \
 	%reldir%/report.c \
 	%reldir%/report.h \
+	%reldir%/restore-disk.c \
+	%reldir%/restore-disk.h \
 	%reldir%/session-boot.c \
 	%reldir%/session-boot.h \
 	%reldir%/session-fuse.c \
