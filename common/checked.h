@@ -69,6 +69,19 @@ lm_is_power_of_2 (uint64_t n)
   return n != 0 && (n & (n - 1)) == 0;
 }
 
+/* Are all LEN bytes zero, as reserved ones must be? */
+static inline bool
+lm_is_zero (const void *bytes, size_t len)
+{
+  const uint8_t *p = bytes;
+
+  while (len > 0 && *p == 0) {
+    p++;
+    len--;
+  }
+  return len == 0;
+}
+
 /* Check a table of COUNT entries of ENTRY_SIZE bytes at OFFSET within an
  * object of OBJECT_SIZE bytes against LIMIT entries.  WHAT names the
  * table in the message ("pack ab12: table of contents"). */

@@ -105,6 +105,9 @@ parse_authority (const char *uri, const char *s, size_t len,
   out->host = decode (uri, host, host_len, err);
   if (out->host == NULL)
     return -1;
+  if (out->host[0] == '\0')
+    return lm_error_set (err, LM_ERR_USAGE, "NBD URI %s: the host is "
+                         "missing", uri);
   out->port = DEFAULT_PORT;
   if (colon && colon + 1 < end) {
     CLEANUP_FREE char *text = strndup (colon + 1,
@@ -115,6 +118,9 @@ parse_authority (const char *uri, const char *s, size_t len,
       return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
     if (lm_number_parse (text, UINT16_MAX, &port, err) == -1)
       return lm_error_prefix (err, "NBD URI %s: port", uri);
+    if (port == 0)
+      return lm_error_set (err, LM_ERR_USAGE, "NBD URI %s: port 0 is none",
+                           uri);
     out->port = (uint16_t) port;
   }
   return 0;
@@ -199,9 +205,6 @@ parse (const char *text, struct lm_nbd_uri *out, struct lm_error *err)
   if (out->socket)
     return lm_error_set (err, LM_ERR_USAGE, "NBD URI %s: socket= needs "
                          "nbd+unix", text);
-  if (path == s)
-    return lm_error_set (err, LM_ERR_USAGE, "NBD URI %s: the host is "
-                         "missing", text);
   return parse_authority (text, s, (size_t) (path - s), out, err);
 }
 

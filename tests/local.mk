@@ -131,3 +131,5 @@ style_tests = \
 
 dist_check_SCRIPTS += $(style_tests)
 TESTS += $(style_tests)
+
+include $(srcdir)/tests/fuzz/local.mk

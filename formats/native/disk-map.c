@@ -60,6 +60,8 @@ lm_map_node_decode (const uint8_t *plain, size_t len, int level, int limit,
   if (h.level != level)
     return lm_corrupt (err, "map node of level %u, expected %d", h.level,
                        level);
+  if (!lm_is_zero (h.zero, sizeof h.zero))
+    return lm_corrupt (err, "map node with other bytes than zero at 0x1");
   for (i = 0; i < LM_NODE_FANOUT; i++)
     present += h.present[i / 8] >> i % 8 & 1;
   if (present == 0 || len != sizeof h + present * LM_ID_LEN)
@@ -74,6 +76,9 @@ lm_map_node_decode (const uint8_t *plain, size_t len, int level, int limit,
       return lm_corrupt (err, "map node has entry %d beyond the end of the "
                          "disk (%d)", i, limit);
     memcpy (ret_node->ids[i], p, LM_ID_LEN);
+    if (lm_id_is_zero (ret_node->ids[i]))
+      return lm_corrupt (err, "map node has entry %d, but its id is zero",
+                         i);
     p += LM_ID_LEN;
   }
   return 0;

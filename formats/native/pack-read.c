@@ -39,6 +39,8 @@ lm_pack_toc_decode (const uint8_t *plain, size_t len, uint64_t data_end,
   if (len < sizeof head)
     return lm_corrupt (err, "%s: table of contents of %zu bytes", what, len);
   memcpy (&head, plain, sizeof head);
+  if (!lm_is_zero (head.zero, sizeof head.zero))
+    return lm_corrupt (err, "%s: table of contents: not zero at 0x8", what);
   toc.data_end = data_end;
   toc.nr_entries = lm_get_le32 (head.entries);
   toc.nr_bases = lm_get_le32 (head.bases);
@@ -94,6 +96,11 @@ check_header (const struct lm_keys *keys, const uint8_t id[LM_NAME_ID_LEN],
                          "%s: key epoch %" PRIu32 "; this program lacks the "
                          "feature 'key-epochs'", name,
                          lm_get_le32 (h->epoch));
+  if (!lm_is_zero (h->zero, sizeof h->zero) ||
+      !lm_is_zero (h->zero2, sizeof h->zero2) ||
+      !lm_is_zero (h->zero3, sizeof h->zero3))
+    return lm_corrupt (err, "%s: not zero where the header must be (0x6, 0xc "
+                       "or 0x30)", name);
   if (memcmp (h->repository, keys->repository, LM_NAME_ID_LEN) != 0)
     return lm_corrupt (err, "%s: belongs to another repository", name);
   if (memcmp (h->id, id, LM_NAME_ID_LEN) != 0)
@@ -127,6 +134,8 @@ lm_pack_toc_read (struct lm_store *store, const struct lm_keys *keys,
   toc = lm_get_le64 (trailer.toc_offset);
   if (memcmp (trailer.magic, LM_PACK_MAGIC, 4) != 0)
     return lm_corrupt (err, "%s: wrong magic at the end (cut short?)", name);
+  if (!lm_is_zero (trailer.zero, sizeof trailer.zero))
+    return lm_corrupt (err, "%s: not zero at 0x%" PRIx64, name, size - 8);
   if (toc < sizeof header || toc >= toc_end || toc_end - toc > TOC_SIZE_MAX)
     return lm_corrupt (err, "%s: table of contents at 0x%" PRIx64
                        " of 0x%" PRIx64, name, toc, size);

@@ -176,6 +176,8 @@ lm_segment_decode (const uint8_t *plain, size_t len, const char *what,
   if (len < sizeof head)
     return lm_corrupt (err, "%s: index segment of %zu bytes", what, len);
   memcpy (&head, plain, sizeof head);
+  if (!lm_is_zero (head.zero, sizeof head.zero))
+    return lm_corrupt (err, "%s: index segment: not zero at 0xc", what);
   seg.nr_packs = lm_get_le32 (head.packs);
   seg.nr_entries = lm_get_le32 (head.entries);
   seg.nr_bases = lm_get_le32 (head.bases);
