@@ -31,7 +31,7 @@
 /* A sparse VMDK's descriptor lies within the first 20 sectors after the
  * header; what follows may be the guest's. */
 #define VMDK_DESCRIPTOR_END (32 * SECTOR)
-#define SECTOR 512
+#define SECTOR LM_IMAGE_SECTOR
 
 static const char *const format_names[] = {
   [LM_IMAGE_RAW] = "raw",
@@ -45,9 +45,9 @@ static const char *const format_names[] = {
 struct header {
   const char *path;
   enum lm_image_format format;
-  uint8_t *data;                /* the beginning of the file, and a NUL */
+  const uint8_t *data;          /* the beginning of the file, and a NUL */
   size_t len;
-  uint8_t footer[SECTOR];       /* its last sector; zeros if it has none */
+  const uint8_t *footer;        /* its last sector; zeros if it has none */
 };
 
 int
@@ -387,28 +387,13 @@ read_vpc (struct header *h, struct lm_error *err)
 }
 
 int
-lm_image_header_read (int fd, const char *path, enum lm_image_format format,
-                      struct lm_image_refs *ret_refs, struct lm_error *err)
+lm_image_header_parse (const uint8_t *data, size_t len,
+                       const uint8_t footer[SECTOR], const char *path,
+                       enum lm_image_format format,
+                       struct lm_image_refs *ret_refs, struct lm_error *err)
 {
-  struct header h = { .path = path, .format = format };
-  CLEANUP_FREE uint8_t *data = NULL;
-  off_t size;
+  struct header h = { path, format, data, len, footer };
 
-  if (format == LM_IMAGE_RAW)
-    return 0;
-  size = lseek (fd, 0, SEEK_END);       /* of a block device, too */
-  if (size == -1)
-    return lm_error_errno (err, errno, "%s: get size", path);
-  h.len = lm_min_u64 (size, MAX_HEADER);
-  h.data = data = malloc (h.len + 1);
-  if (data == NULL)
-    return fail_nomem (err);
-  if (lm_pread_full (fd, data, h.len, 0, path, err) == -1)
-    return -1;
-  data[h.len] = '\0';
-  if (size >= SECTOR &&
-      lm_pread_full (fd, h.footer, SECTOR, size - SECTOR, path, err) == -1)
-    return -1;
   switch (format) {
   case LM_IMAGE_QCOW2: return read_qcow2 (&h, ret_refs, err);
   case LM_IMAGE_VMDK: return read_vmdk (&h, ret_refs, err);
@@ -418,4 +403,32 @@ lm_image_header_read (int fd, const char *path, enum lm_image_format format,
   case LM_IMAGE_RAW: break;
   }
   return 0;
+}
+
+int
+lm_image_header_read (int fd, const char *path, enum lm_image_format format,
+                      struct lm_image_refs *ret_refs, struct lm_error *err)
+{
+  CLEANUP_FREE uint8_t *data = NULL;
+  uint8_t footer[SECTOR] = { 0 };
+  off_t size;
+  size_t len;
+
+  if (format == LM_IMAGE_RAW)
+    return 0;
+  size = lseek (fd, 0, SEEK_END);       /* of a block device, too */
+  if (size == -1)
+    return lm_error_errno (err, errno, "%s: get size", path);
+  len = lm_min_u64 (size, MAX_HEADER);
+  data = malloc (len + 1);
+  if (data == NULL)
+    return fail_nomem (err);
+  if (lm_pread_full (fd, data, len, 0, path, err) == -1)
+    return -1;
+  data[len] = '\0';
+  if (size >= SECTOR &&
+      lm_pread_full (fd, footer, SECTOR, size - SECTOR, path, err) == -1)
+    return -1;
+  return lm_image_header_parse (data, len, footer, path, format, ret_refs,
+                                err);
 }

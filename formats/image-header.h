@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/error.h"
 
@@ -47,6 +48,18 @@ extern int lm_image_header_read (int fd, const char *path,
                                  enum lm_image_format format,
                                  struct lm_image_refs *ret_refs,
                                  struct lm_error *err)
+  __attribute__ ((nonnull, warn_unused_result));
+
+#define LM_IMAGE_SECTOR 512
+
+/* The same for LEN bytes from the beginning of an image, which a NUL must
+ * follow, and its last sector. */
+extern int lm_image_header_parse (const uint8_t *data, size_t len,
+                                  const uint8_t footer[LM_IMAGE_SECTOR],
+                                  const char *path,
+                                  enum lm_image_format format,
+                                  struct lm_image_refs *ret_refs,
+                                  struct lm_error *err)
   __attribute__ ((nonnull, warn_unused_result));
 
 extern void lm_image_refs_release (struct lm_image_refs *refs)

@@ -68,7 +68,8 @@ put_object (struct memory_store *s, const char *name,
     len += iov[i].iov_len;
   data = check_alloc (malloc (len ? len : 1));
   for (len = 0, i = 0; i < iovcnt; len += iov[i++].iov_len)
-    memcpy (data + len, iov[i].iov_base, iov[i].iov_len);
+    if (iov[i].iov_len > 0)
+      memcpy (data + len, iov[i].iov_base, iov[i].iov_len);
 
   LM_LOCK_FOR_SCOPE (&s->lock);
   o = find_locked (s, name);
