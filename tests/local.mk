@@ -8,6 +8,9 @@ check_LTLIBRARIES += libsupport.la
 libsupport_la_SOURCES = \
 	%reldir%/support/fake-nbd.c \
 	%reldir%/support/fake-nbd.h \
+	%reldir%/support/fixtures-describe.c \
+	%reldir%/support/fixtures.c \
+	%reldir%/support/fixtures.h \
 	%reldir%/support/image-holder.c \
 	%reldir%/support/image-holder.h \
 	%reldir%/support/loop.c \
@@ -33,6 +36,7 @@ LDADD = $(AM_LDADD_TESTS)
 if HAVE_CRITERION
 criterion_tests = \
 	tests/conformance/test-disk \
+	tests/conformance/test-native-fixtures \
 	tests/conformance/test-store \
 	tests/conformance/test-target \
 	tests/corrupt/test-native-objects \
@@ -97,6 +101,10 @@ criterion_proxy_tests = \
 check_PROGRAMS += $(criterion_proxy_tests)
 TESTS += $(criterion_proxy_tests)
 endif
+# What made fixtures/ (see its MANIFEST); not run by anything.
+EXTRA_PROGRAMS = tests/support/make-fixtures
+EXTRA_DIST += fixtures
+
 # Guest images, and what talks to guests.
 EXTRA_DIST += \
 	%reldir%/expected-skips \
