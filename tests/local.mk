@@ -68,6 +68,7 @@ endif
 # hypervisor-glue/ and what it stands on.
 if HAVE_CRITERION
 criterion_glue_tests = \
+	tests/e2e/test-machine-boot \
 	tests/unit/test-accel \
 	tests/unit/test-console \
 	tests/unit/test-firmware \
