@@ -40,7 +40,7 @@ top (const struct overlay_disk *d)
 /* What no layer has decided, from the base; beyond its end are zeros. */
 static int
 read_base (struct overlay_disk *d, uint64_t first, size_t count,
-           uint8_t *buf, const struct lm_block_set *todo,
+           uint8_t *buf, const struct lm_block_set *wanted,
            struct lm_error *err)
 {
   size_t i, j;
@@ -49,9 +49,9 @@ read_base (struct overlay_disk *d, uint64_t first, size_t count,
     uint64_t offset = (first + i) * BLOCK, len;
 
     j = i + 1;
-    if (!lm_block_set_test (todo, i))
+    if (!lm_block_set_test (wanted, i))
       continue;
-    while (j < count && lm_block_set_test (todo, j))
+    while (j < count && lm_block_set_test (wanted, j))
       j++;
     len = lm_min_u64 ((j - i) * BLOCK, d->base->size - offset);
     if (lm_disk_pread (d->base, buf + i * BLOCK, len, offset, err) == -1)
@@ -64,16 +64,16 @@ read_base (struct overlay_disk *d, uint64_t first, size_t count,
 /* The blocks that the top does not decide. */
 static int
 read_below (struct overlay_disk *d, uint64_t first, size_t count,
-            uint8_t *buf, struct lm_block_set *todo, struct lm_error *err)
+            uint8_t *buf, struct lm_block_set *wanted, struct lm_error *err)
 {
   size_t i;
 
   for (i = d->nr_layers - 1; i-- > 0;)
     if (lm_layer_may_decide (d->layers[i], first, count) &&
-        lm_layer_read_locked (d->layers[i], first, count, buf, todo,
+        lm_layer_read_locked (d->layers[i], first, count, buf, wanted,
                               err) == -1)
       return -1;
-  return read_base (d, first, count, buf, todo, err);
+  return read_base (d, first, count, buf, wanted, err);
 }
 
 static struct lm_block_set
@@ -91,29 +91,29 @@ static int
 read_blocks_locked (struct overlay_disk *d, uint64_t first, size_t count,
                     uint8_t *buf, struct lm_error *err)
 {
-  struct lm_block_set todo = all_blocks (count);
+  struct lm_block_set wanted = all_blocks (count);
 
-  if (lm_layer_read_locked (top (d), first, count, buf, &todo, err) == -1)
+  if (lm_layer_read_locked (top (d), first, count, buf, &wanted, err) == -1)
     return -1;
-  return read_below (d, first, count, buf, &todo, err);
+  return read_below (d, first, count, buf, &wanted, err);
 }
 
 static int
 read_blocks (struct overlay_disk *d, uint64_t first, size_t count,
              uint8_t *buf, struct lm_error *err)
 {
-  struct lm_block_set todo = all_blocks (count);
+  struct lm_block_set wanted = all_blocks (count);
 
   if (lm_layer_may_decide (top (d), first, count)) {
     struct lm_layer_range lock = lm_layer_lock_shared (top (d), first,
                                                        count);
-    int r = lm_layer_read_locked (top (d), first, count, buf, &todo, err);
+    int r = lm_layer_read_locked (top (d), first, count, buf, &wanted, err);
 
     lm_layer_unlock (&lock);
     if (r == -1)
       return -1;
   }
-  return read_below (d, first, count, buf, &todo, err);
+  return read_below (d, first, count, buf, &wanted, err);
 }
 
 /* The next piece of a request: a part of one block, or whole blocks.

@@ -165,30 +165,21 @@ lm_overlay_index_release (struct lm_overlay_index *index)
 
 static const char index_name[] = "overlay.json";
 
-/* NEEDSWORK: lm_name_check, when formats/native has it. */
-static int
-check_disk_name (const char *name, struct lm_error *err)
-{
-  size_t len = strlen (name);
-
-  if (len < 1 || len > 128 || name[0] == '.' || name[0] == '-' ||
-      strspn (name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-              "0123456789._+@-") != len)
-    return lm_corrupt (err, "%s: \"%s\" is not the name of a disk",
-                       index_name, name);
-  return 0;
-}
-
 static int
 decode_stack (const json_t *obj, struct lm_overlay_stack *stack,
               struct lm_error *err)
 {
   const char *name = lm_json_string (obj, "name", index_name, err);
+  struct lm_error ignored = LM_ERROR_INIT;
   json_t *layers = NULL;
   size_t i;
 
-  if (name == NULL || check_disk_name (name, err) == -1)
+  if (name == NULL)
     return -1;
+  /* It will be the name of a folder. */
+  if (lm_name_check ("disk", name, &ignored) == -1)
+    return lm_corrupt (err, "%s: '%.128s' is not the name of a disk",
+                       index_name, name);
   layers = lm_json_array (obj, "layers", index_name, err);
   if (layers == NULL)
     return -1;

@@ -370,10 +370,10 @@ is_zero (const uint8_t *block)
 }
 
 /* Read a run of blocks that may be present; those that are zero on disk
- * are absent, and keep their place in TODO if they are not masked. */
+ * are absent, and keep their place in WANTED if they are not masked. */
 static int
 read_run (struct lm_layer *l, uint64_t first, size_t from, size_t to,
-          uint8_t *buf, struct lm_block_set *todo, struct lm_error *err)
+          uint8_t *buf, struct lm_block_set *wanted, struct lm_error *err)
 {
   uint8_t *run = buf + from * LM_OVERLAY_BLOCK;
   size_t i, j;
@@ -386,12 +386,12 @@ read_run (struct lm_layer *l, uint64_t first, size_t from, size_t to,
 
     if (is_zero (p)) {
       if (lm_bitmap_test (l->masked, first + i))
-        lm_block_set_remove (todo, i);
+        lm_block_set_remove (wanted, i);
       j = i + 1;
       continue;
     }
     for (j = i; j < to && !is_zero (buf + j * LM_OVERLAY_BLOCK); j++)
-      lm_block_set_remove (todo, j);
+      lm_block_set_remove (wanted, j);
     if (lm_xts_decrypt (l->xts, first + i, j - i, p, p, err) == -1)
       return -1;
   }
@@ -400,25 +400,25 @@ read_run (struct lm_layer *l, uint64_t first, size_t from, size_t to,
 
 int
 lm_layer_read_locked (struct lm_layer *l, uint64_t first, size_t count,
-                      uint8_t *buf, struct lm_block_set *todo,
+                      uint8_t *buf, struct lm_block_set *wanted,
                       struct lm_error *err)
 {
   size_t i, j;
 
   for (i = 0; i < count; i = j) {
     j = i + 1;
-    if (!lm_block_set_test (todo, i))
+    if (!lm_block_set_test (wanted, i))
       continue;
     if (lm_bitmap_test (l->maybe, first + i)) {
-      while (j < count && lm_block_set_test (todo, j) &&
+      while (j < count && lm_block_set_test (wanted, j) &&
              lm_bitmap_test (l->maybe, first + j))
         j++;
-      if (read_run (l, first, i, j, buf, todo, err) == -1)
+      if (read_run (l, first, i, j, buf, wanted, err) == -1)
         return -1;
     }
     else if (lm_bitmap_test (l->masked, first + i)) {
       memset (buf + i * LM_OVERLAY_BLOCK, 0, LM_OVERLAY_BLOCK);
-      lm_block_set_remove (todo, i);
+      lm_block_set_remove (wanted, i);
     }
   }
   return 0;

@@ -92,11 +92,11 @@ extern bool lm_layer_may_decide (const struct lm_layer *l, uint64_t first,
                                  size_t count)
   __attribute__ ((nonnull));
 
-/* For the blocks of TODO: read those which this layer decides into BUF
- * (COUNT blocks) and remove them from TODO. */
+/* For the blocks of WANTED: read those which this layer decides into BUF
+ * (COUNT blocks) and remove them from WANTED. */
 extern int lm_layer_read_locked (struct lm_layer *l, uint64_t first,
                                  size_t count, uint8_t *buf,
-                                 struct lm_block_set *todo,
+                                 struct lm_block_set *wanted,
                                  struct lm_error *err)
   __attribute__ ((nonnull));
 

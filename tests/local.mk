@@ -17,6 +17,8 @@ libsupport_la_SOURCES = \
 	%reldir%/support/loop.h \
 	%reldir%/support/memory-disk.c \
 	%reldir%/support/memory-disk.h \
+	%reldir%/support/overlay-rig.c \
+	%reldir%/support/overlay-rig.h \
 	%reldir%/support/nbdkit.c \
 	%reldir%/support/nbdkit.h \
 	%reldir%/support/scratch.c \
@@ -97,7 +99,8 @@ criterion_proxy_tests = \
 	tests/unit/test-bitmap \
 	tests/crash/test-overlay-crash \
 	tests/unit/test-cache \
-	tests/unit/test-overlay
+	tests/unit/test-overlay \
+	tests/unit/test-overlay-faults
 
 check_PROGRAMS += $(criterion_proxy_tests)
 TESTS += $(criterion_proxy_tests)
