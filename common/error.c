@@ -21,7 +21,7 @@ make_printable (char *s)
       *s = '?';
 }
 
-static void
+static void __attribute__ ((format (printf, 6, 0)))
 set_va (struct lm_error *err, enum lm_error_kind kind, int errnum,
         const char *file, int line, const char *fmt, va_list ap)
 {

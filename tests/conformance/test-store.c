@@ -197,7 +197,7 @@ EACH_STORE (reads_ranges)
                err.message);
     cr_expect (eq (int, err.kind, rows[i].kind), "row %zu", i);
     if (r == 0)
-      cr_expect (zero (int, memcmp (buf, "0123456789" + rows[i].offset,
+      cr_expect (zero (int, memcmp (buf, &"0123456789"[rows[i].offset],
                                     rows[i].len)));
   }
 }

@@ -18,6 +18,7 @@ static const struct fuzz_target *const all[] = {
   fuzz_object_targets,
   fuzz_table_targets,
   fuzz_text_targets,
+  fuzz_image_targets,
 };
 
 const struct fuzz_target *

@@ -33,6 +33,7 @@ struct fuzz_target {
 
 /* Each file's targets, ended by one without a name. */
 extern const struct fuzz_target fuzz_glue_targets[];
+extern const struct fuzz_target fuzz_image_targets[];
 extern const struct fuzz_target fuzz_json_targets[];
 extern const struct fuzz_target fuzz_object_targets[];
 extern const struct fuzz_target fuzz_table_targets[];

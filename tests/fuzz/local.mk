@@ -4,6 +4,7 @@
 # `make fuzz FUZZ_SECONDS=60 FUZZ_TARGETS="segment pack"` does it for real.
 fuzz_sources = \
 	%reldir%/fuzz-glue.c \
+	%reldir%/fuzz-images.c \
 	%reldir%/fuzz-json.c \
 	%reldir%/fuzz-objects.c \
 	%reldir%/fuzz-tables.c \
