@@ -147,10 +147,14 @@ run_boot (struct lm_cli *cli, struct lm_error *err)
   CLEANUP_MACHINE struct lm_machine *machine = NULL;
   CLEANUP (lm_boot_settings_release)
     struct lm_boot_settings settings = LM_BOOT_SETTINGS_INIT;
+  CLEANUP (lm_boot_settings_release)
+    struct lm_boot_settings scratch = LM_BOOT_SETTINGS_INIT;
   struct lm_console_result seen = { .line = "" };
   bool new;
 
-  if (lm_args_number (&cli->args, "timeout", 0, 1000000, &timeout, err)
+  /* Mistakes first. */
+  if (lm_boot_settings_options (&scratch, &cli->args, err) == -1 ||
+      lm_args_number (&cli->args, "timeout", 0, 1000000, &timeout, err)
       == -1 ||
       (regex && lm_console_check_regex (regex, err) == -1))
     return -1;

@@ -195,10 +195,10 @@ lm_cli_open_repository (const struct lm_cli *cli,
     location = lm_cli_location (cli, err);
   if (location == NULL)
     return NULL;
-  if (lm_cli_credentials (cli, request->remembered, &c, &source, err) == -1)
-    return NULL;
   if (lm_store_open (location, false, &store, err) == -1)
     goto no_repository;
+  if (lm_cli_credentials (cli, request->remembered, &c, &source, err) == -1)
+    return NULL;
   given = c.passphrase || c.key_file;
   repo = try_open (&store, &c, request, err);
   if (repo == NULL && err->kind == LM_ERR_KEY && !given)

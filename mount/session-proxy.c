@@ -216,24 +216,44 @@ try_disk (const char *socket, const char *disk, struct lm_error *err)
   return r;
 }
 
+/* nbdkit says "nbdkit: livemount[1]: error: …", and sometimes more after
+ * it: the last such line, else the last line of all. */
+static bool
+find_words (const char *log_path, uint64_t from, char *words, size_t size)
+{
+  CLEANUP_FREE char *text = NULL;
+  struct lm_error ignored = LM_ERROR_INIT;
+  char *line, *next, *found = NULL;
+  size_t len;
+
+  if (lm_file_read (AT_FDCWD, log_path, 64 << 20, &text, &len, &ignored) == 0
+      && from < len)
+    for (line = text + from; line && *line; line = next) {
+      char *p;
+
+      next = strchr (line, '\n');
+      if (next)
+        *next++ = '\0';
+      p = strstr (line, "error: ");
+      if (p)
+        found = p + strlen ("error: ");
+    }
+  if (found == NULL)
+    return lm_process_log_last_line (log_path, from, words, size);
+  snprintf (words, size, "%s", found);
+  return true;
+}
+
 /* The proxy's last words are worth more than libnbd's. */
 static int
 use_log (const struct lm_session *s, const char *log_path, uint64_t from,
          const char *otherwise, struct lm_error *err)
 {
-  char line[512];
-  const char *text = line;
+  char words[512];
 
-  if (!lm_process_log_last_line (log_path, from, line, sizeof line))
-    text = otherwise;
-  /* "nbdkit: livemount[1]: error: …" */
-  if (strncmp (text, "nbdkit: ", 8) == 0) {
-    const char *p = strstr (text, "error: ");
-
-    if (p)
-      text = p + strlen ("error: ");
-  }
-  lm_error_set (err, LM_ERR_IO, "session %s: the proxy: %s", s->name, text);
+  if (!find_words (log_path, from, words, sizeof words))
+    snprintf (words, sizeof words, "%s", otherwise);
+  lm_error_set (err, LM_ERR_IO, "session %s: the proxy: %s", s->name, words);
   if (s->stage == LM_SESSION_KEPT)
     lm_error_hint (err, "its messages are in %s", log_path);
   return -1;

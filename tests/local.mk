@@ -145,3 +145,14 @@ dist_check_SCRIPTS += $(style_tests)
 TESTS += $(style_tests)
 
 include $(srcdir)/tests/fuzz/local.mk
+# The program from outside, as users run it.
+EXTRA_DIST += %reldir%/support/lib.sh
+e2e_tests = \
+	tests/e2e/backup-restore \
+	tests/e2e/bad-input \
+	tests/e2e/interrupt-backup
+
+dist_check_SCRIPTS += $(e2e_tests)
+TESTS += $(e2e_tests)
+AM_TESTS_ENVIRONMENT = abs_top_builddir='$(abs_top_builddir)'; \
+	export abs_top_builddir;
