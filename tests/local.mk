@@ -118,8 +118,9 @@ EXTRA_DIST += \
 	%reldir%/support/serial-talk
 
 # The benchmark; `make bench-programs` is what it needs built.
-bench_programs = tests/bench/nbd-load
+bench_programs = tests/bench/make-huge-repository tests/bench/nbd-load
 check_PROGRAMS += $(bench_programs)
+tests_bench_make_huge_repository_LDADD = libformats.la libcommon.la
 tests_bench_nbd_load_CPPFLAGS = $(AM_CPPFLAGS) $(LIBNBD_CFLAGS)
 tests_bench_nbd_load_LDADD = libcommon.la $(LIBNBD_LIBS)
 EXTRA_DIST += \

@@ -4,8 +4,8 @@ first and the second, and what is stored after the third."""
 
 import statistics
 
-from harness import Row, stored_size
-from livemount import Repository, put_day
+from harness import Row, cpu_of, stored_size
+from livemount import Repository, put_day, scrypt_seconds
 from peers import Borg, Casync, Restic, convert
 
 GROUP = 'backup'
@@ -103,9 +103,14 @@ def run(bench, wanted):
 
     def row(name, what, seconds, peer, against, bar, aim):
         if name in wanted:
-            rows.append(Row(name, what, against, 's',
-                            [s['ours'] for s in seconds],
-                            [s[peer] for s in seconds], bar=bar, aim=aim))
+            new = Row(name, what, against, 's',
+                      [s['ours'] for s in seconds],
+                      [s[peer] for s in seconds], bar=bar, aim=aim)
+            new.notes.append('processor time: ours '
+                             f'{statistics.median(cpu_of(new.ours)):.1f} s, '
+                             f'theirs '
+                             f'{statistics.median(cpu_of(new.theirs)):.1f} s')
+            rows.append(new)
 
     row('full-borg', FULL, full, 'borg', 'borg', 1 / 5, 1 / 8)
     row('full-restic', FULL, full, 'restic', 'restic', 1 / 5, 1 / 8)
@@ -114,7 +119,7 @@ def run(bench, wanted):
     row('next-borg', NEXT, following, 'borg', 'borg', 1 / 7, 1 / 10)
     row('next-restic', NEXT, following, 'restic', 'restic', 1 / 7, 1 / 10)
     if rows:
-        extra = last.sides['ours'].scrypt_seconds()
+        extra = scrypt_seconds(bench)
         ours = statistics.median(s['ours'] for s in full)
         rows[0].notes.append(
             f'with a passphrase in place of the key file, scrypt adds '

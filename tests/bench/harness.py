@@ -31,6 +31,11 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
+class Seconds(float):
+    """Wall time, and the processor time that went into it."""
+    cpu = None
+
+
 @dataclass
 class Row:
     """One line of the table.
@@ -74,10 +79,18 @@ class Row:
         return {
             'name': self.name, 'what': self.what, 'against': self.against,
             'unit': self.unit, 'ours': self.ours, 'theirs': self.theirs,
+            'ours_cpu': cpu_of(self.ours), 'theirs_cpu': cpu_of(self.theirs),
             'ratio': self.ratio(), 'bar': self.bar, 'aim': self.aim,
             'more_is_better': self.more_is_better,
             'verdict': self.verdict(), 'notes': self.notes,
         }
+
+
+def cpu_of(values):
+    """Processor seconds of timed commands; None for other values."""
+    if not values or getattr(values[0], 'cpu', None) is None:
+        return None
+    return [round(v.cpu, 3) for v in values]
 
 
 def table(rows):
@@ -214,11 +227,16 @@ class Bench:
         for path in warm:
             warm_up(path)
         os.sync()
+        before = os.times()
         start = time.perf_counter()
         self.run(argv, env=env, cwd=cwd)
         if sync:
             self.run(['sync', '-f', sync])
-        return time.perf_counter() - start
+        seconds = Seconds(time.perf_counter() - start)
+        after = os.times()
+        seconds.cpu = after.children_user + after.children_system - \
+            before.children_user - before.children_system
+        return seconds
 
     @contextmanager
     def server(self, argv, sock, env=None):
