@@ -17,6 +17,7 @@
 #include "common/random.h"
 #include "tests/support/fake-nbd.h"
 #include "tests/support/memory-disk.h"
+#include "tests/support/nbdkit.h"
 #include "common/banned.h"
 
 #define KIB 1024
@@ -447,4 +448,25 @@ Test (disk_nbd, bad_uris_are_the_users_mistake)
   cr_expect (lm_nbd_is_uri ("NBDS://host"));
   cr_expect (not (lm_nbd_is_uri ("nbd.img")));
   cr_expect (not (lm_nbd_is_uri ("./nbd://x")));
+}
+
+Test (disk_nbd, without_tls_nbds_is_refused, .timeout = 30)
+{
+  const char *const argv[] = {
+    "nbdkit", "-f", "-U", "SOCKET", "--tls=off", "memory", "1M", NULL,
+  };
+  struct lm_error err = LM_ERROR_INIT;
+  CLEANUP_FREE char *uri = NULL;
+  struct nbd_process p;
+  struct lm_disk *disk;
+
+  nbd_process_start (&p, argv);
+  disk = lm_disk_nbd_open (p.uri, NULL, &err);
+  cr_expect (ne (ptr, disk, NULL), "%s", err.message);
+  lm_disk_close (disk);
+  cr_assert (gt (int, asprintf (&uri, "nbds%s", p.uri + strlen ("nbd")), 0));
+  cr_expect (eq (ptr, lm_disk_nbd_open (uri, NULL, &err), NULL));
+  cr_expect (ne (ptr, strcasestr (err.message, "tls"), NULL), "%s",
+             err.message);
+  nbd_process_stop (&p);
 }
