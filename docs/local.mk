@@ -16,6 +16,7 @@ man_MANS += \
 EXTRA_DIST += $(man_pods) \
 	%reldir%/architecture.md \
 	%reldir%/formats/native.md \
+	%reldir%/overlay.md \
 	%reldir%/security.md
 CLEANFILES += $(man_MANS)
 

@@ -139,6 +139,7 @@ bench-programs: $(bench_programs)
 
 # What is checked about the sources themselves.
 style_tests = \
+	tests/style/man-pages \
 	tests/style/scripts \
 	tests/style/sources
 
