@@ -114,6 +114,11 @@ EXTRA_DIST += \
 	%reldir%/expected-skips \
 	%reldir%/support/boot-check \
 	%reldir%/support/images/recipe.sh \
+	%reldir%/support/images/server-data \
+	%reldir%/support/images/server-day1.sh \
+	%reldir%/support/images/server-day2.sh \
+	%reldir%/support/images/server-day3.sh \
+	%reldir%/support/images/server.sh \
 	%reldir%/support/make-image \
 	%reldir%/support/serial-talk
 

@@ -4,8 +4,8 @@
 # What the guest images are made of.  Sourced by make-image, which names each
 # image by a hash of this file: every change here makes all images anew.
 #
-# A recipe is recipe_make_<name> TMP NEEDED: it may use the folder TMP, writes
-# TMP/out, and gets in NEEDED the path of what recipe_needs names.
+# A recipe is recipe_make_<name> TMP NEEDED...: it may use the folder TMP,
+# writes TMP/out, and gets in NEEDED the paths of what recipe_needs names.
 
 # shellcheck disable=SC2034 # used by make-image
 recipe_names=(root-cloud root-full root-server bios uefi bios-full
@@ -26,8 +26,8 @@ recipe_needs () {
     bios | uefi) echo root-cloud ;;
     bios-full) echo root-full ;;
     server1) echo root-server ;;
-    server2) echo server1 ;;
-    server3) echo server2 ;;
+    server2) echo server1 root-server ;;
+    server3) echo server2 root-server ;;
   esac
 }
 
@@ -140,6 +140,10 @@ for unit in systemd-logind dbus; do
   printf '[Unit]\nAfter=getty.target\n' \
     > "$1/etc/systemd/system/$unit.service.d/late.conf"
 done
+# Neither need the prompt wait for udev's look at every device.
+sed -e '/^Before=/d' -e 's/^After=/After=getty.target /' \
+  "$1/lib/systemd/system/systemd-udev-trigger.service" \
+  > "$1/etc/systemd/system/systemd-udev-trigger.service"
 # A console that is there from the start need not wait for udev to say so.
 sed '/dev-%i.device/d' "$1/lib/systemd/system/serial-getty@.service" \
   > "$1/etc/systemd/system/serial-getty@.service"
@@ -163,10 +167,11 @@ hash_seed=4c4d0000-0000-4000-8000-000000000005
 unpack_root () {
   local tmp=$1 tar=$2 hostname=$3
   mkdir "$tmp/r"
-  tar -C "$tmp/r" --numeric-owner --exclude='./dev/*' -xf "$tar"
+  tar -C "$tmp/r" --numeric-owner --exclude='./dev/*' --exclude=./days -xf "$tar"
   echo "$hostname" > "$tmp/r/etc/hostname"
   printf '127.0.0.1\tlocalhost\n127.0.1.1\t%s\n' "$hostname" > "$tmp/r/etc/hosts"
-  printf 'UUID=%s / ext4 errors=remount-ro 0 1\n' "$root_fs_id" \
+  # The journal is all the repair that a guest of minutes needs.
+  printf 'UUID=%s / ext4 errors=remount-ro 0 0\n' "$root_fs_id" \
     > "$tmp/r/etc/fstab"
   # An empty one would make every boot a "first boot" with all its presets.
   echo 6c6976656d6f756e742067756573740a > "$tmp/r/etc/machine-id"
@@ -177,7 +182,7 @@ terminal_input serial console
 terminal_output serial console
 set timeout=0
 menuentry 'Debian GNU/Linux' {
-  linux /vmlinuz root=UUID=$root_fs_id ro console=ttyS0,115200 net.ifnames=0
+  linux /vmlinuz root=UUID=$root_fs_id ro console=ttyS0,115200 net.ifnames=0 mitigations=off
   initrd /initrd.img
 }
 END
