@@ -113,6 +113,7 @@ EXTRA_DIST += fixtures
 EXTRA_DIST += \
 	%reldir%/expected-skips \
 	%reldir%/support/boot-check \
+	%reldir%/support/demo \
 	%reldir%/support/images/recipe.sh \
 	%reldir%/support/images/server-data \
 	%reldir%/support/images/server-day1.sh \
