@@ -13,10 +13,12 @@
 
 #include "formats/native/repository.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/hex.h"
 #include "common/json.h"
 #include "common/random.h"
 #include "formats/native/journal.h"
@@ -28,7 +30,6 @@
 #include "formats/native/whoami.h"
 #include "common/banned.h"
 
-#define PROBE_NAME "tmp-probe"
 #define SLOTS_AT_INIT 2         /* passphrase and key file */
 
 static int
@@ -52,40 +53,41 @@ exists (struct lm_store *store, const char *name, bool *ret_exists,
 }
 
 /* The journal rests on put_if_absent: see that the second one fails, and
- * that the first one's bytes stay. */
+ * that the first one's bytes stay.  Each init has a name of its own for
+ * this, or two at once would each take the other for a broken store. */
 static int
 probe_store (struct lm_store *store, struct lm_error *err)
 {
   struct iovec first = { (char *) "first", 5 };
   struct iovec second = { (char *) "other", 5 };
   CLEANUP_FREE uint8_t *data = NULL;
+  uint8_t id[8];
+  char hex[2 * sizeof id + 1], name[sizeof hex + 16];
   size_t len;
 
-  /* One may be left from an init that was killed. */
-  if (lm_store_remove (store, PROBE_NAME, err) == -1 &&
-      err->kind != LM_ERR_NOT_FOUND)
+  lm_random_bytes (id, sizeof id);
+  lm_hex_encode (id, sizeof id, hex);
+  snprintf (name, sizeof name, "tmp-probe-%s", hex);
+  if (lm_store_put_if_absent (store, name, &first, 1, err) == -1)
     return -1;
-  lm_error_clear (err);
-  if (lm_store_put_if_absent (store, PROBE_NAME, &first, 1, err) == -1)
-    return -1;
-  if (lm_store_put_if_absent (store, PROBE_NAME, &second, 1, err) == 0)
+  if (lm_store_put_if_absent (store, name, &second, 1, err) == 0)
     lm_error_set (err, LM_ERR_UNSUPPORTED, "%s: this store lets two writers "
                   "put the same object, so it cannot hold a repository",
                   store->location);
   else if (err->kind == LM_ERR_EXISTS) {
     lm_error_clear (err);
-    if (lm_store_get (store, PROBE_NAME, 5, &data, &len, err) == 0 &&
+    if (lm_store_get (store, name, 5, &data, &len, err) == 0 &&
         (len != 5 || memcmp (data, "first", 5) != 0))
       lm_error_set (err, LM_ERR_UNSUPPORTED, "%s: this store let a second "
                     "writer change an object, so it cannot hold a "
                     "repository", store->location);
   }
   if (err->kind == LM_ERR_NONE)
-    return lm_store_remove (store, PROBE_NAME, err);
+    return lm_store_remove (store, name, err);
   else {
     struct lm_error ignored = LM_ERROR_INIT;
 
-    if (lm_store_remove (store, PROBE_NAME, &ignored) == -1)
+    if (lm_store_remove (store, name, &ignored) == -1)
       lm_error_clear (&ignored);
   }
   return -1;
