@@ -48,8 +48,9 @@ struct lm_store_ops {
   int (*put) (struct lm_store *store, const char *name,
               const struct iovec *iov, int iovcnt, struct lm_error *err);
 
-  /* The same, but LM_ERR_EXISTS when the name exists already.  Of several
-   * at once exactly one succeeds: the journal rests on this. */
+  /* The same, but LM_ERR_EXISTS when the name exists already; it is then
+   * durable, whoever put it.  Of several at once exactly one succeeds:
+   * the journal rests on this. */
   int (*put_if_absent) (struct lm_store *store, const char *name,
                         const struct iovec *iov, int iovcnt,
                         struct lm_error *err);

@@ -13,6 +13,8 @@ libsupport_la_SOURCES = \
 	%reldir%/support/fixtures.h \
 	%reldir%/support/image-holder.c \
 	%reldir%/support/image-holder.h \
+	%reldir%/support/io-crash.c \
+	%reldir%/support/io-crash.h \
 	%reldir%/support/loop.c \
 	%reldir%/support/loop.h \
 	%reldir%/support/memory-disk.c \
@@ -152,6 +154,7 @@ style_tests = \
 dist_check_SCRIPTS += $(style_tests)
 TESTS += $(style_tests)
 
+include $(srcdir)/tests/crash/local.mk
 include $(srcdir)/tests/fuzz/local.mk
 # The program from outside, as users run it.
 EXTRA_DIST += %reldir%/support/lib.sh

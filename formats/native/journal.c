@@ -4,7 +4,9 @@
  *
  * A put that fails may have taken place all the same (the answer got
  * lost).  Salt and nonce of each attempt are random, so the hash of the
- * stored object says whether the record that is there is ours.
+ * stored object says whether the record that is there is ours.  That it
+ * is there to stay is said by a second put: it is told that there is one
+ * already, which a store says only of what is durable.
  */
 #include <config.h>
 
@@ -319,6 +321,17 @@ put_record (struct lm_store *store, const struct lm_keys *keys,
     return 0;
   if (!is_ours (store, name, ret_sha256))
     return -1;
+  if (err->kind != LM_ERR_EXISTS) {
+    struct lm_error again = LM_ERROR_INIT;
+    uint8_t sha256[LM_SHA256_LEN];
+
+    if (lm_object_put_json (store, keys, LM_TYPE_JOURNAL, name, &id,
+                            sizeof id, v, LM_OBJECT_NEW, sha256,
+                            &again) == 0)
+      memcpy (ret_sha256, sha256, sizeof sha256);
+    else if (again.kind != LM_ERR_EXISTS)
+      return -1;
+  }
   lm_error_clear (err);
   return 0;
 }

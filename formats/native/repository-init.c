@@ -268,9 +268,14 @@ make (struct lm_store *store, const struct lm_init_options *options,
     r = lm_store_put_if_absent (store, LM_CONFIG_NAME, &iov, 1, err);
   }
   if (r == -1) {
+    struct lm_error ignored = LM_ERROR_INIT;
+    bool there;
+
     /* A put that failed may have taken place; then the slots are
      * needed. */
-    if (err->kind != LM_ERR_IO)
+    if (err->kind == LM_ERR_EXISTS ||
+        (err->kind != LM_ERR_IO &&
+         exists (store, LM_CONFIG_NAME, &there, &ignored) == 0 && !there))
       remove_slots (store, &slots);
     if (err->kind == LM_ERR_EXISTS)
       already_there (store, err);

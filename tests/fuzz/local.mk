@@ -17,7 +17,7 @@ tests_fuzz_replay_SOURCES = $(fuzz_sources) %reldir%/replay-main.c
 tests_fuzz_replay_LDADD = libsupport.la libglue.la libformats.la libcommon.la
 
 fuzz_tests = %reldir%/replay-corpus
-EXTRA_DIST += fixtures/fuzz %reldir%/libfuzzer-main.c %reldir%/words.dict
+EXTRA_DIST += %reldir%/libfuzzer-main.c %reldir%/words.dict
 
 # The same and everything below it again, by clang and for libFuzzer.
 # (Objects of their own, so that the other compiler's stay as they are.)
@@ -52,12 +52,12 @@ FUZZ_SECONDS = 10
 fuzz: %reldir%/fuzzer$(EXEEXT)
 	srcdir=$(srcdir) LM_FUZZ_SECONDS=$(FUZZ_SECONDS) \
 	  LM_FUZZ_TARGETS="$(FUZZ_TARGETS)" $(srcdir)/%reldir%/run
-.PHONY: fuzz
 
 clean-local:
 	rm -rf fuzz-objects %reldir%/fuzzer$(EXEEXT)
 endif
 endif
 
+.PHONY: fuzz
 dist_check_SCRIPTS += %reldir%/replay-corpus %reldir%/run
 TESTS += $(fuzz_tests)

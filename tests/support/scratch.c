@@ -28,11 +28,24 @@ remove_one (const char *path, const struct stat *st, int type,
 }
 
 void
+lm_scratch_in_memory (void)
+{
+  if (access ("/dev/shm", W_OK) == 0)
+    setenv ("TMPDIR", "/dev/shm", 0);
+}
+
+void
+lm_scratch_remove_tree (const char *path)
+{
+  nftw (path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
+void
 lm_scratch_remove (void)
 {
   if (dir == NULL || getpid () != owner)
     return;
-  nftw (dir, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+  lm_scratch_remove_tree (dir);
   free (dir);
   dir = NULL;
 }

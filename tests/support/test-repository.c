@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "formats/store/store-dir.h"
 #include "tests/support/scratch.h"
 #include "tests/support/store-fault.h"
 #include "tests/support/store-memory.h"
@@ -17,14 +18,20 @@
 static const char key_file[] =
   "a key file for tests only, which is long enough to be one";
 
+void
+test_repository_credentials (struct lm_credentials *c)
+{
+  *c = (struct lm_credentials) LM_CREDENTIALS_INIT;
+  c->key_file = (uint8_t *) strdup (key_file);
+  c->key_file_len = sizeof key_file - 1;
+}
+
 static void
 credentials (struct test_repository *t, struct lm_credentials *c)
 {
   *c = (struct lm_credentials) LM_CREDENTIALS_INIT;
-  if (!t->encrypted)
-    return;
-  c->key_file = (uint8_t *) strdup (key_file);
-  c->key_file_len = sizeof key_file - 1;
+  if (t->encrypted)
+    test_repository_credentials (c);
 }
 
 void
@@ -70,6 +77,59 @@ test_repository_open (struct test_repository *t, struct lm_store *store,
   if (store == NULL)
     store = lm_store_fault_new (t->memory);
   credentials (t, &c);
+  repo = lm_repository_open (store, &c, &options, err);
+  lm_credentials_release (&c);
+  if (repo == NULL) {
+    lm_store_close (store);
+    return NULL;
+  }
+  if (lm_repository_load (repo, err) == -1) {
+    lm_repository_close (repo);
+    return NULL;
+  }
+  return repo;
+}
+
+int
+test_directory_init (const char *disk, struct lm_error *err)
+{
+  CLEANUP_FREE char *root = NULL;
+  struct lm_credentials c;
+  struct lm_init_options options = {
+    .chunk_size = 4096, .encrypted = true, .credentials = &c,
+  };
+  struct lm_store *store;
+  int r;
+
+  if (asprintf (&root, "%s/repo", disk) == -1)
+    abort ();
+  if (lm_store_dir_open (root, true, &store, err) == -1)
+    return -1;
+  test_repository_credentials (&c);
+  r = lm_repository_init (store, &options, err);
+  lm_credentials_release (&c);
+  lm_store_close (store);
+  return r;
+}
+
+struct lm_repository *
+test_directory_open (const char *disk, struct lm_error *err)
+{
+  CLEANUP_FREE char *root = NULL, *cache = NULL, *state = NULL;
+  struct lm_open_options options = { .read_only = false };
+  struct lm_credentials c;
+  struct lm_repository *repo;
+  struct lm_store *store;
+
+  if (asprintf (&root, "%s/repo", disk) == -1 ||
+      asprintf (&cache, "%s/cache", disk) == -1 ||
+      asprintf (&state, "%s/state", disk) == -1)
+    abort ();
+  options.cache_dir = cache;
+  options.state_dir = state;
+  if (lm_store_dir_open (root, false, &store, err) == -1)
+    return NULL;
+  test_repository_credentials (&c);
   repo = lm_repository_open (store, &c, &options, err);
   lm_credentials_release (&c);
   if (repo == NULL) {

@@ -30,6 +30,16 @@ extern struct lm_repository *
 test_repository_open (struct test_repository *t, struct lm_store *store,
                       struct lm_error *err);
 
+/* What opens an encrypted one; to be released. */
+extern void test_repository_credentials (struct lm_credentials *c);
+
+/* The same in a directory store, for tests of the file system below it:
+ * the repository in DISK/repo, with chunks of 4 KiB and encrypted, the
+ * client's own folders in DISK/cache and DISK/state. */
+extern int test_directory_init (const char *disk, struct lm_error *err);
+extern struct lm_repository *test_directory_open (const char *disk,
+                                                  struct lm_error *err);
+
 /* Back up one disk of a VM called "vm". */
 extern int test_backup (struct lm_repository *repo, struct lm_disk *disk,
                         struct lm_backup_result *ret_result,
