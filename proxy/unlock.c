@@ -48,8 +48,10 @@ lm_proxy_unlock (const struct lm_proxy_config *config, struct lm_error *err)
   struct lm_repository *repo;
   struct lm_store *store;
 
-  if (lm_store_open (config->repository, false, &store, err) == -1)
+  if (lm_store_open (config->repository, false, &store, err) == -1) {
+    lm_error_prefix (err, "repository");
     return NULL;
+  }
   repo = lm_repository_open (store, c, &options, err);
   if (repo == NULL && err->kind == LM_ERR_KEY && !c->passphrase &&
       !c->key_file && !c->master)

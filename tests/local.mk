@@ -23,6 +23,8 @@ libsupport_la_SOURCES = \
 	%reldir%/support/overlay-rig.h \
 	%reldir%/support/nbdkit.c \
 	%reldir%/support/nbdkit.h \
+	%reldir%/support/plugin-rig.c \
+	%reldir%/support/plugin-rig.h \
 	%reldir%/support/scratch.c \
 	%reldir%/support/scratch.h \
 	%reldir%/support/store-fault.c \
@@ -98,6 +100,7 @@ endif
 # proxy/.
 if HAVE_CRITERION
 criterion_proxy_tests = \
+	tests/e2e/test-plugin \
 	tests/unit/test-bitmap \
 	tests/crash/test-overlay-crash \
 	tests/unit/test-cache \

@@ -11,18 +11,23 @@
 #include <unistd.h>
 
 #include "common/checked.h"
+#include "common/wire.h"
 #include "common/banned.h"
 
 void
 memory_disk_pattern (uint8_t *buf, uint64_t len, uint64_t offset)
 {
-  uint64_t i;
+  uint64_t end = offset + len;
 
-  for (i = 0; i < len; i++) {
-    uint64_t o = offset + i;
-    uint64_t h = (o / 8 + 1) * UINT64_C (0x9e3779b97f4a7c15);
+  while (offset < end) {
+    uint64_t in = offset % 8, n = lm_min_u64 (8 - in, end - offset);
+    lm_le64 word = lm_put_le64 ((offset / 8 + 1) *
+                                UINT64_C (0x9e3779b97f4a7c15) |
+                                UINT64_C (0x0101010101010101));
 
-    buf[i] = (h >> (o % 8 * 8)) | 1;
+    memcpy (buf, word.b + in, n);
+    buf += n;
+    offset += n;
   }
 }
 
