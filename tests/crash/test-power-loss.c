@@ -88,7 +88,8 @@ expect_all_is_well (const char *disk, size_t step, bool go_on,
   if (repo == NULL) {
     cr_assert (lt (sz, step, init_done), "%s: %s", when, err.message);
     lm_error_clear (&err);
-    cr_assert (eq (int, test_directory_init (disk, &err), 0), "%s: %s", when, err.message);
+    cr_assert (eq (int, test_directory_init (disk, &err), 0), "%s: %s",
+               when, err.message);
     repo = test_directory_open (disk, &err);
     cr_assert (ne (ptr, repo, NULL), "%s: %s", when, err.message);
   }
