@@ -23,6 +23,7 @@
 #include "formats/native/whoami.h"
 #include "formats/store/store-dir.h"
 #include "tests/support/memory-disk.h"
+#include "tests/support/store-memory.h"
 
 #define CLOCK 1795329000        /* 2026-11-22T06:30:00Z */
 #define CHUNK 4096
@@ -238,6 +239,102 @@ fill (const struct lm_fixture *f, struct lm_repository *repo,
   return 0;
 }
 
+static uint8_t seed[32];
+static const struct lm_store_ops *memory_ops;
+static struct lm_store_ops drawing_ops;
+
+/* The first of these were made straight into a directory store, which
+ * draws the name of a temporary file for each object.  To make the same
+ * bytes whatever a directory store does by now, they are made in memory,
+ * and each put draws once all the same. */
+static void
+draw (void)
+{
+  uint8_t ignored;
+
+  lm_random_bytes (&ignored, 1);
+}
+
+static int
+draw_and_put (struct lm_store *store, const char *name,
+              const struct iovec *iov, int iovcnt, struct lm_error *err)
+{
+  draw ();
+  return memory_ops->put (store, name, iov, iovcnt, err);
+}
+
+static int
+draw_and_put_if_absent (struct lm_store *store, const char *name,
+                        const struct iovec *iov, int iovcnt,
+                        struct lm_error *err)
+{
+  draw ();
+  return memory_ops->put_if_absent (store, name, iov, iovcnt, err);
+}
+
+/* init tries the store out before it makes anything.  What it draws for
+ * that is nobody's business: the stream begins anew behind it, where it
+ * stood then. */
+static int
+remove_and_reseed (struct lm_store *store, const char *name,
+                   struct lm_error *err)
+{
+  if (strncmp (name, "tmp-probe", 9) == 0) {
+    lm_random_set_test_seed (seed);
+    draw ();
+  }
+  return memory_ops->remove (store, name, err);
+}
+
+static struct lm_store *
+drawing_store (void)
+{
+  struct lm_store *store = lm_store_memory_new ();
+
+  memory_ops = store->ops;
+  drawing_ops = *memory_ops;
+  drawing_ops.put = draw_and_put;
+  drawing_ops.put_if_absent = draw_and_put_if_absent;
+  drawing_ops.remove = remove_and_reseed;
+  store->ops = &drawing_ops;
+  return store;
+}
+
+struct copy {
+  struct lm_store *from, *to;
+};
+
+static int
+copy_object (void *opaque, const char *name, uint64_t size,
+             struct lm_error *err)
+{
+  const struct copy *copy = opaque;
+  struct iovec iov;
+
+  (void) size;
+  iov.iov_base = lm_store_memory_data (copy->from, name, &iov.iov_len);
+  return lm_store_put_if_absent (copy->to, name, &iov, 1, err);
+}
+
+static int
+copy_out (struct lm_store *from, const char *path, struct lm_error *err)
+{
+  static const char *const folders[] = {
+    "keys", "journal", "checkpoints", "packs", "index", "snapshots", "pins",
+  };
+  struct copy copy = { .from = from };
+  size_t i;
+  int r;
+
+  if (lm_store_dir_open (path, true, &copy.to, err) == -1)
+    return -1;
+  r = copy_object (&copy, "config", 0, err);
+  for (i = 0; r == 0 && i < sizeof folders / sizeof folders[0]; i++)
+    r = lm_store_list (from, folders[i], copy_object, &copy, err);
+  lm_store_close (copy.to);
+  return r;
+}
+
 static int
 make (const struct lm_fixture *f, const char *path, const char *scratch,
       const struct lm_credentials *c, struct lm_error *err)
@@ -248,13 +345,10 @@ make (const struct lm_fixture *f, const char *path, const char *scratch,
   const struct lm_open_options open = {
     .cache_dir = scratch, .state_dir = scratch,
   };
-  struct lm_repository *repo;
-  struct lm_store *store;
+  struct lm_store *store = drawing_store ();
+  struct lm_repository *repo = NULL;
   int r;
 
-  if (lm_store_dir_open (path, true, &store, err) == -1)
-    return -1;
-  repo = NULL;
   if (lm_repository_init (store, &init, err) == 0)
     repo = lm_repository_open (store, c, &open, err);
   if (repo == NULL) {
@@ -264,6 +358,8 @@ make (const struct lm_fixture *f, const char *path, const char *scratch,
   r = lm_repository_load (repo, err);
   if (r == 0)
     r = fill (f, repo, err);
+  if (r == 0)
+    r = copy_out (store, path, err);
   lm_repository_close (repo);
   return r;
 }
@@ -273,9 +369,9 @@ lm_fixture_make (const struct lm_fixture *f, const char *path,
                  const char *scratch, struct lm_error *err)
 {
   struct lm_credentials c = lm_fixture_credentials (f);
-  uint8_t seed[32] = { 0 };
   int r;
 
+  memset (seed, 0, sizeof seed);
   memcpy (seed, f->name, strlen (f->name));
   lm_random_set_test_seed (seed);
   lm_clock_set_test_time (CLOCK);

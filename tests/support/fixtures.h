@@ -5,8 +5,12 @@
  *
  * Randomness, clock and the names of host and user are fixed while one is
  * made.  A backup's threads and its duration are not, so repositories
- * with backups come out different each time; the others, byte by byte the
- * same.
+ * with backups come out different each time (but for their packs and
+ * segments); the others, byte by byte the same.
+ *
+ * When a program draws its random bytes in another order that comparison
+ * fails though the format is the same: then `stable` goes, not the
+ * fixture.
  */
 #ifndef LM_TESTS_SUPPORT_FIXTURES_H
 #define LM_TESTS_SUPPORT_FIXTURES_H
