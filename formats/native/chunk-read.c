@@ -82,6 +82,14 @@ read_copy (struct lm_repository *repo, const struct lm_chunk_location *l,
   return 0;
 }
 
+/* The cache said where to look; it is trusted but for this. */
+static int
+hint_cache (const struct lm_repository *repo, struct lm_error *err)
+{
+  return lm_error_hint (err, "If 'check' finds nothing wrong, delete the "
+                        "index cache below %.200s", repo->cache_dir);
+}
+
 int
 lm_chunk_read (struct lm_repository *repo, enum lm_object_type type,
                const uint8_t id[LM_ID_LEN], void *plain, uint32_t max_len,
@@ -98,7 +106,7 @@ lm_chunk_read (struct lm_repository *repo, enum lm_object_type type,
                        what, hex);
   n = lm_chunk_index_find (repo->index, type, id, copies, COPIES_MAX, err);
   if (n == -1)
-    return -1;
+    return hint_cache (repo, err);
   if (n == 0)
     return lm_error_set (err, LM_ERR_NOT_FOUND, "%s %.16s… is in no pack "
                          "that the index knows", what, hex);
@@ -115,5 +123,7 @@ lm_chunk_read (struct lm_repository *repo, enum lm_object_type type,
       return 0;
     }
   }
+  if (err->kind == LM_ERR_CORRUPT)
+    hint_cache (repo, err);
   return lm_error_prefix (err, "%s %.16s…", what, hex);
 }

@@ -262,30 +262,44 @@ replay (struct lm_repository *repo, const struct lm_client_state *seen,
   return -1;
 }
 
-/* Make the mapped index that of the live segments. */
 static int
-sync_index (struct lm_repository *repo, struct lm_error *err)
+try_sync_index (struct lm_repository *repo,
+                const uint8_t (*ids)[LM_NAME_ID_LEN], size_t n,
+                struct lm_error *err)
 {
-  const struct lm_journal_state *state = &repo->state;
-  uint8_t (*ids)[LM_NAME_ID_LEN];
-  size_t i;
-  int r;
-
   if (repo->index == NULL)
     repo->index = lm_chunk_index_new (repo->store, repo->keys,
                                       repo->cache_dir, err);
   if (repo->index == NULL)
     return -1;
-  ids = calloc (state->nr_segments + 1, sizeof *ids);
+  return lm_chunk_index_sync (repo->index, ids, n, err);
+}
+
+/* Make the mapped index that of the live segments.  The cache may be
+ * deleted at any time, under our hands too: then make it again. */
+static int
+sync_index (struct lm_repository *repo, struct lm_error *err)
+{
+  const struct lm_journal_state *state = &repo->state;
+  CLEANUP_FREE uint8_t *ids = calloc (state->nr_segments + 1,
+                                      LM_NAME_ID_LEN);
+  int r, tries = 0;
+  size_t i;
+
   if (ids == NULL)
     return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
   for (i = 0; i < state->nr_segments; i++)
-    memcpy (ids[i], state->segments[i].id, LM_NAME_ID_LEN);
-  r = lm_chunk_index_sync (repo->index,
-                           (const uint8_t (*)[LM_NAME_ID_LEN]) ids,
-                           state->nr_segments, err);
-  free (ids);
-  return r;
+    memcpy (ids + i * LM_NAME_ID_LEN, state->segments[i].id,
+            LM_NAME_ID_LEN);
+  for (;;) {
+    r = try_sync_index (repo, (const uint8_t (*)[LM_NAME_ID_LEN]) ids,
+                        state->nr_segments, err);
+    if (r == 0 || err->sys_errno != ENOENT || ++tries == 10)
+      return r;
+    lm_chunk_index_free (repo->index);
+    repo->index = NULL;
+    lm_error_clear (err);
+  }
 }
 
 int

@@ -8,3 +8,12 @@ criterion_crash_tests = \
 check_PROGRAMS += $(criterion_crash_tests)
 TESTS += $(criterion_crash_tests)
 endif
+
+crash_scripts = \
+	%reldir%/concurrent \
+	%reldir%/full-disk \
+	%reldir%/kill-backup
+
+dist_check_SCRIPTS += $(crash_scripts)
+EXTRA_DIST += %reldir%/lib.sh
+TESTS += $(crash_scripts)
