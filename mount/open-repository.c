@@ -134,10 +134,14 @@ lm_cli_credentials (const struct lm_cli *cli,
 
 /* Opening takes the store only when it succeeds. */
 static struct lm_repository *
-try_open (struct lm_store **store, const struct lm_credentials *c,
+try_open (const struct lm_cli *cli, struct lm_store **store,
+          const struct lm_credentials *c,
           const struct lm_repository_request *request, struct lm_error *err)
 {
-  const struct lm_open_options options = { .read_only = request->read_only };
+  const struct lm_open_options options = {
+    .read_only = request->read_only,
+    .accept_rollback = lm_args_flag (&cli->args, "accept-rollback"),
+  };
   struct lm_repository *repo = lm_repository_open (*store, c, &options, err);
 
   if (repo)
@@ -153,7 +157,8 @@ cleanup_store (struct lm_store **p)
 
 /* A key was needed and none was given: ask, if there is somebody. */
 static struct lm_repository *
-prompt_and_open (struct lm_store **store, const char *location,
+prompt_and_open (const struct lm_cli *cli, struct lm_store **store,
+                 const char *location,
                  const struct lm_repository_request *request,
                  struct lm_error *err)
 {
@@ -173,7 +178,7 @@ prompt_and_open (struct lm_store **store, const char *location,
   snprintf (prompt, sizeof prompt, "Passphrase of %.200s: ", location);
   if (lm_credentials_passphrase_prompt (&c, prompt, false, err) == -1)
     return NULL;
-  return try_open (store, &c, request, err);
+  return try_open (cli, store, &c, request, err);
 }
 
 struct lm_repository *
@@ -200,9 +205,9 @@ lm_cli_open_repository (const struct lm_cli *cli,
   if (lm_cli_credentials (cli, request->remembered, &c, &source, err) == -1)
     return NULL;
   given = c.passphrase || c.key_file;
-  repo = try_open (&store, &c, request, err);
+  repo = try_open (cli, &store, &c, request, err);
   if (repo == NULL && err->kind == LM_ERR_KEY && !given)
-    repo = prompt_and_open (&store, location, request, err);
+    repo = prompt_and_open (cli, &store, location, request, err);
   if (repo == NULL)
     goto no_repository;
   if (!request->no_load && lm_repository_load (repo, err) == -1)

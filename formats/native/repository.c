@@ -102,6 +102,16 @@ unlock (struct lm_repository *repo, struct lm_store *store,
   uint8_t master[LM_MASTER_KEY_LEN];
 
   if (!repo->config.encrypted) {
+    /* Nothing authenticates `config` before there is a key: a store that
+     * says "not encrypted" to somebody who brings one is lying, or is not
+     * the one that was meant. */
+    if (c && (c->passphrase || c->key_file || c->master)) {
+      lm_error_set (err, LM_ERR_KEY, "%s: a key was given, but the "
+                    "repository says that it is not encrypted",
+                    store->location);
+      return lm_error_hint (err, "If that is right, give no key (also not "
+                            "with LIVEMOUNT_KEY_FILE and the like)");
+    }
     repo->keys = lm_keys_new (repo->config.repository, NULL, err);
     return repo->keys ? 0 : -1;
   }

@@ -366,3 +366,18 @@ Test (repository, reading_only_refuses_to_change)
   lm_repository_close (repo);
   lm_store_close (inner);
 }
+
+Test (repository, one_that_claims_not_to_be_encrypted_takes_no_key)
+{
+  struct lm_store *plain = lm_test_repo_new (false);
+  struct lm_credentials c = lm_test_credentials ();
+  struct lm_open_options options = lm_test_open_options ();
+  struct lm_error e = LM_ERROR_INIT;
+
+  cr_expect (eq (ptr, lm_repository_open (plain, &c, &options, &e), NULL));
+  cr_expect (eq (int, e.kind, LM_ERR_KEY));
+  cr_expect (ne (ptr, strstr (e.message, "says that it is not encrypted"),
+                 NULL));
+  lm_credentials_release (&c);
+  lm_store_close (plain);
+}
