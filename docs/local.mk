@@ -5,13 +5,15 @@ man_pods = \
 	%reldir%/man/livemount-backup.pod \
 	%reldir%/man/livemount-mount.pod \
 	%reldir%/man/livemount-repository.pod \
-	%reldir%/man/livemount.pod
+	%reldir%/man/livemount.pod \
+	%reldir%/man/nbdkit-livemount-plugin.pod
 
 man_MANS += \
 	%reldir%/man/livemount-backup.1 \
 	%reldir%/man/livemount-mount.1 \
 	%reldir%/man/livemount-repository.5 \
-	%reldir%/man/livemount.1
+	%reldir%/man/livemount.1 \
+	%reldir%/man/nbdkit-livemount-plugin.1
 
 EXTRA_DIST += $(man_pods) \
 	%reldir%/architecture.md \

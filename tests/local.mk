@@ -110,6 +110,18 @@ criterion_proxy_tests = \
 check_PROGRAMS += $(criterion_proxy_tests)
 TESTS += $(criterion_proxy_tests)
 endif
+# The plugin without nbdkit, for builds with sanitizers.
+plugin_driver = tests/threads/drive-plugin
+check_PROGRAMS += $(plugin_driver)
+TESTS += $(plugin_driver)
+tests_threads_drive_plugin_SOURCES = \
+	%reldir%/threads/drive-plugin.c \
+	proxy/plugin.c \
+	proxy/plugin-report.c
+tests_threads_drive_plugin_CPPFLAGS = $(AM_CPPFLAGS) $(NBDKIT_CFLAGS) \
+	$(JANSSON_CFLAGS)
+tests_threads_drive_plugin_LDADD = libsupport.la libproxy.la
+
 # What made fixtures/ (see its MANIFEST); not run by anything.
 EXTRA_PROGRAMS = tests/support/make-fixtures
 EXTRA_DIST += fixtures
@@ -151,6 +163,7 @@ bench-programs: $(bench_programs)
 # What is checked about the sources themselves.
 style_tests = \
 	tests/style/man-pages \
+	tests/style/plugin-parameters \
 	tests/style/scripts \
 	tests/style/sources
 
