@@ -27,8 +27,8 @@ cp /etc/resolv.conf "$root/etc/resolv.conf"
 in_root update
 chroot "$root" sh -c 'apt-mark hold linux-image-\*-amd64'
 in_root --allow-downgrades dist-upgrade
-in_root install build-essential cron curl default-jre-headless git logrotate \
-  nginx-light openssh-server postgresql-client python3-dev rsyslog \
+in_root install build-essential cron curl git logrotate nginx-light nodejs \
+  openssh-server postgresql-client python3-dev rsyslog \
   sqlite3 vim
 mv "$root/etc/apt/sources.list.all" "$root/etc/apt/sources.list"
 rm "$root/etc/apt/preferences.d/point-release"

@@ -30,7 +30,7 @@ make_server_day () {
   tar -C "$tmp/r" -cf "$tmp/day.tar" .
   cp --sparse=always "$3" "$tmp/disk"
   "$here/boot-check" --write --drive "$tmp/day.tar" --memory 1024 \
-    --timeout 900 --log "$tmp/console" --poweroff \
+    --timeout 3600 --log "$tmp/console" --poweroff \
     --run 'mkdir /root/day' --run 'tar -C /root/day -xf /dev/vdb' \
     --run 'cd /root/day && sh ./run' --run 'rm -r /root/day' \
     "$tmp/disk"
