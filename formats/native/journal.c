@@ -393,7 +393,8 @@ committed (struct lm_repository *repo, const uint8_t sha256[LM_SHA256_LEN],
   return 0;
 }
 
-/* Every failed attempt is another writer's success, so this ends. */
+/* Every failed attempt is another writer's success, so this ends; what has
+ * the name but can't be read as a record (a folder) would never. */
 static int
 commit (struct lm_repository *repo, struct lm_lease *lease,
         const char *writer, json_t *list, const struct lm_change *changes,
@@ -401,6 +402,7 @@ commit (struct lm_repository *repo, struct lm_lease *lease,
 {
   struct lm_journal_state *state = &repo->state;
   uint8_t sha256[LM_SHA256_LEN];
+  uint64_t lost;
 
   for (;;) {
     if (check_lease (state, lease, err) == -1 ||
@@ -412,8 +414,12 @@ commit (struct lm_repository *repo, struct lm_lease *lease,
     if (err->kind != LM_ERR_EXISTS)
       return -1;
     lm_error_clear (err);
+    lost = next_sequence (state);
     if (lm_journal_replay (repo->store, repo->keys, state, err) == -1)
       return -1;
+    if (next_sequence (state) == lost)
+      return lm_corrupt (err, "journal/%016" PRIx64 ": something has that "
+                         "name, and it is no record", lost);
   }
 }
 

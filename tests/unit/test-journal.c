@@ -370,6 +370,35 @@ Test (journal, a_failed_put_changes_nothing)
   lm_repository_close (a);
 }
 
+static int
+always_there (struct lm_store *store, const char *name,
+              const struct iovec *iov, int iovcnt, struct lm_error *e)
+{
+  (void) store;
+  (void) iov;
+  (void) iovcnt;
+  return lm_error_set (e, LM_ERR_EXISTS, "%s: exists already", name);
+}
+
+/* A folder journal/0000000000000001 did that to the directory store. */
+Test (journal, what_has_the_name_but_is_no_record_ends_a_commit,
+      .timeout = 20)
+{
+  struct lm_repository *a = lm_test_repo_open (inner);
+  const struct lm_store_ops *ops = a->store->ops;
+  struct lm_store_ops odd = *ops;
+
+  odd.put_if_absent = always_there;
+  a->store->ops = &odd;
+  cr_expect (eq (int, commit (a, NULL, snapshot_add ("web01", 1000)), -1));
+  cr_expect (eq (int, err.kind, LM_ERR_CORRUPT));
+  cr_expect (eq (str, err.message, "journal/0000000000000001: something has "
+                 "that name, and it is no record"));
+  a->store->ops = ops;
+  must_commit (a, snapshot_add ("web01", 1000));
+  lm_repository_close (a);
+}
+
 Test (journal, a_revoked_lease_can_commit_nothing_more)
 {
   struct lm_repository *a = lm_test_repo_open (inner);
