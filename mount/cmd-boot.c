@@ -71,7 +71,7 @@ open_or_mount (struct lm_cli *cli, bool *ret_new, struct lm_error *err)
     *ret_new = true;
     return lm_session_mount (cli, &request, err);
   }
-  if (lm_session_proxy_state (s) != LM_PROXY_RUNNING &&
+  if (!lm_session_proxy_serves (s) &&
       lm_session_restart (cli, s, err) == -1) {
     lm_session_free (s);
     return NULL;

@@ -45,7 +45,7 @@ run_resume (struct lm_cli *cli, struct lm_error *err)
                          "half-removed: there is nothing to resume", name);
   if (dropped && lm_session_bring_back (s, new_name, err) == -1)
     return -1;
-  if (lm_session_proxy_state (s) == LM_PROXY_RUNNING)
+  if (lm_session_proxy_serves (s))
     lm_report_note (cli, "the proxy of session %s runs already", s->name);
   else if (lm_session_restart (cli, s, err) == -1)
     return -1;

@@ -40,6 +40,8 @@ libmount_la_SOURCES = \
 	%reldir%/options.h \
 	%reldir%/progress.c \
 	%reldir%/progress.h \
+	%reldir%/quick-file.c \
+	%reldir%/quick-file.h \
 	%reldir%/remove-tree.c \
 	%reldir%/remove-tree.h \
 	%reldir%/report.c \

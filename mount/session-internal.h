@@ -6,6 +6,11 @@
 
 #include "mount/session.h"
 
+/* The first session.json: nothing hangs on it yet, so it is not synced. */
+extern int lm_session_record_begin (const struct lm_session *session,
+                                    struct lm_error *err)
+  __attribute__ ((nonnull));
+
 /* Read session.json of an opened folder into SESSION. */
 extern int lm_session_record_read (struct lm_session *session,
                                    struct lm_error *err)

@@ -19,6 +19,7 @@
 #include "common/process.h"
 #include "common/random.h"
 #include "common/size.h"
+#include "mount/quick-file.h"
 #include "mount/session-proxy.h"
 #include "common/banned.h"
 
@@ -198,15 +199,10 @@ save_machine (const struct lm_session *s, const struct lm_machine *machine,
               struct lm_error *err)
 {
   CLEANUP_JSON json_t *v = lm_machine_to_json (machine);
-  CLEANUP_FREE char *text = NULL;
-  size_t len;
 
   if (v == NULL)
     return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
-  text = lm_json_dump (v, &len, err);
-  if (text == NULL)
-    return -1;
-  return lm_file_replace (s->folder_fd, "vm.json", text, len, 0600, err);
+  return lm_quick_file_json (s->folder_fd, "vm.json", v, err);
 }
 
 int

@@ -24,7 +24,10 @@
 #include "common/process.h"
 #include "common/random.h"
 #include "hypervisor-glue/nbd-uri.h"
+#include "mount/quick-file.h"
 #include "common/banned.h"
+
+#define PROXY_STOPPING "proxy.stopping"
 
 #define KEY_FD 3
 #define LOCK_FD 4
@@ -184,15 +187,10 @@ save_process (const struct lm_session *s, const struct lm_process *process,
               struct lm_error *err)
 {
   CLEANUP_JSON json_t *v = lm_process_to_json (process);
-  CLEANUP_FREE char *text = NULL;
-  size_t len;
 
   if (v == NULL)
     return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
-  text = lm_json_dump (v, &len, err);
-  if (text == NULL)
-    return -1;
-  return lm_file_replace (s->folder_fd, "proxy.json", text, len, 0600, err);
+  return lm_quick_file_json (s->folder_fd, "proxy.json", v, err);
 }
 
 /* Open one export.  1 it answered, 0 not yet, -1 it refused. */
@@ -242,6 +240,20 @@ find_words (const char *log_path, uint64_t from, char *words, size_t size)
     return lm_process_log_last_line (log_path, from, words, size);
   snprintf (words, size, "%s", found);
   return true;
+}
+
+/* PROXY_STOPPING is there from before the proxy is told to end until it
+ * has. */
+bool
+lm_session_proxy_serves (const struct lm_session *s)
+{
+  struct lm_error ignored = LM_ERROR_INIT;
+  CLEANUP_FREE char *socket = lm_session_path (s, "nbd.sock", &ignored);
+
+  return socket && s->nr_disks > 0 &&
+         faccessat (s->folder_fd, PROXY_STOPPING, F_OK, 0) == -1 &&
+         lm_session_proxy_state (s) == LM_PROXY_RUNNING &&
+         try_disk (socket, s->disks[0].name, &ignored) == 1;
 }
 
 /* The proxy's last words are worth more than libnbd's. */
@@ -411,12 +423,27 @@ lock_gets_free (const struct lm_session *s, unsigned timeout_ms)
   }
 }
 
+static int
+mark_stop (const struct lm_session *s, struct lm_error *err)
+{
+  CLEANUP_CLOSE int fd = openat (s->folder_fd, PROXY_STOPPING,
+                                 O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+  if (fd == -1)
+    return lm_error_errno (err, errno, "session %s: " PROXY_STOPPING,
+                           s->name);
+  return 0;
+}
+
 int
 lm_session_proxy_stop (const struct lm_session *s, struct lm_error *err)
 {
   struct lm_process process;
   unsigned tries;
 
+  if (lm_session_proxy_state (s) == LM_PROXY_RUNNING &&
+      mark_stop (s, err) == -1)
+    return -1;
   /* A proxy that we know nothing of was started a moment ago by a
    * command that was killed: it will listen, or end, soon. */
   for (tries = 0; lm_session_proxy_state (s) == LM_PROXY_RUNNING; tries++) {
@@ -438,5 +465,8 @@ lm_session_proxy_stop (const struct lm_session *s, struct lm_error *err)
   if (unlinkat (s->folder_fd, "proxy.json", 0) == -1 && errno != ENOENT)
     return lm_error_errno (err, errno, "session %s: proxy.json", s->name);
   unlinkat (s->folder_fd, "nbd.sock", 0);
+  if (unlinkat (s->folder_fd, PROXY_STOPPING, 0) == -1 && errno != ENOENT)
+    return lm_error_errno (err, errno, "session %s: " PROXY_STOPPING,
+                           s->name);
   return 0;
 }

@@ -27,6 +27,11 @@ extern enum lm_proxy_state
 lm_session_proxy_state (const struct lm_session *session)
   __attribute__ ((nonnull));
 
+/* Does it really serve?  One that was told to end, or that is just being
+ * killed, still holds its lock for a moment. */
+extern bool lm_session_proxy_serves (const struct lm_session *session)
+  __attribute__ ((nonnull));
+
 /* Start it and wait until every disk of the session can be opened
  * through it.  MASTER is the repository's key, NULL if it has none; it
  * goes through a pipe and is seen nowhere.  If the proxy fails, its own

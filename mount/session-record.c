@@ -25,6 +25,7 @@
 #include "common/io.h"
 #include "common/timestamp.h"
 #include "formats/native/native-wire.h"
+#include "mount/quick-file.h"
 #include "common/banned.h"
 
 #define RECORD_MAX (1 << 20)
@@ -69,13 +70,11 @@ disks_to_json (const struct lm_session *s)
   return disks;
 }
 
-int
-lm_session_save (const struct lm_session *s, struct lm_error *err)
+static json_t *
+record_to_json (const struct lm_session *s, struct lm_error *err)
 {
   char created[LM_TIMESTAMP_LEN + 1], dropped[LM_TIMESTAMP_LEN + 1];
   CLEANUP_JSON json_t *v = NULL;
-  CLEANUP_FREE char *text = NULL;
-  size_t len;
 
   lm_timestamp_format (s->created, created);
   lm_timestamp_format (s->dropped, dropped);
@@ -97,15 +96,39 @@ lm_session_save (const struct lm_session *s, struct lm_error *err)
                        sizeof s->repository_id) == -1 ||
       lm_json_set_hex (v, "snapshot_id", s->snapshot_id,
                        sizeof s->snapshot_id) == -1 ||
-      lm_json_set_hex (v, "pin", s->pin, sizeof s->pin) == -1)
-    return lm_error_set (err, LM_ERR_NOMEM, "session %s: out of memory, or "
-                         "a path that is not UTF-8", s->name);
+      lm_json_set_hex (v, "pin", s->pin, sizeof s->pin) == -1) {
+    lm_error_set (err, LM_ERR_NOMEM, "session %s: out of memory, or a path "
+                  "that is not UTF-8", s->name);
+    return NULL;
+  }
+  return lm_steal (v);
+}
+
+int
+lm_session_save (const struct lm_session *s, struct lm_error *err)
+{
+  CLEANUP_JSON json_t *v = record_to_json (s, err);
+  CLEANUP_FREE char *text = NULL;
+  size_t len;
+
+  if (v == NULL)
+    return -1;
   text = lm_json_dump (v, &len, err);
   if (text == NULL ||
       lm_file_replace (s->folder_fd, "session.json", text, len, 0600, err)
-      == -1)
+      == -1 || lm_sync_parent (AT_FDCWD, s->folder, err) == -1)
     return lm_error_prefix (err, "session %s", s->name);
   return 0;
+}
+
+int
+lm_session_record_begin (const struct lm_session *s, struct lm_error *err)
+{
+  CLEANUP_JSON json_t *v = record_to_json (s, err);
+
+  if (v == NULL)
+    return -1;
+  return lm_quick_file_json (s->folder_fd, "session.json", v, err);
 }
 
 static int

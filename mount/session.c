@@ -261,8 +261,7 @@ lm_session_create (const char *name_or_null, const char *vm,
     return NULL;
   s->created = lm_clock_now ();
   lm_random_bytes (s->pin, sizeof s->pin);
-  if (lm_session_save (s, err) == -1 ||
-      lm_sync_parent (AT_FDCWD, s->folder, err) == -1)
+  if (lm_session_record_begin (s, err) == -1)
     return NULL;
   return lm_steal (s);
 }

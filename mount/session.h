@@ -10,7 +10,7 @@
  *     overlay/                     what was written (the proxy's)
  *     nbd.sock proxy.log           the proxy's socket and messages
  *     proxy.lock                   flock, held by the proxy while it lives
- *     proxy.json                   which process the proxy is
+ *     proxy.json proxy.stopping    which process the proxy is; being ended
  *     machine.config machine.nvram what the backup had of the machine
  *     boot.json                    what its machine looks like
  *     vm.json vm.starting vm.pid   which process the machine is

@@ -177,7 +177,9 @@ EXTRA_DIST += %reldir%/support/lib.sh
 e2e_tests = \
 	tests/e2e/backup-restore \
 	tests/e2e/bad-input \
-	tests/e2e/interrupt-backup
+	tests/e2e/interrupt-backup \
+	tests/e2e/kill-mount \
+	tests/e2e/live-mount
 
 dist_check_SCRIPTS += $(e2e_tests)
 TESTS += $(e2e_tests)
