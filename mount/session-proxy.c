@@ -39,21 +39,35 @@
 /* The lock, if nobody has it; -1 with errno EWOULDBLOCK if the proxy
  * does. */
 static int
-take_lock (const struct lm_session *s)
+take_lock (const struct lm_session *s, int how)
 {
   CLEANUP_CLOSE int fd = openat (s->folder_fd, "proxy.lock", O_RDWR |
                                  O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-  if (fd == -1 ||
-      TEMP_FAILURE_RETRY (flock (fd, LOCK_EX | LOCK_NB)) == -1)
+  if (fd == -1 || TEMP_FAILURE_RETRY (flock (fd, how | LOCK_NB)) == -1)
     return -1;
   return lm_steal_fd (fd);
+}
+
+/* For a proxy: who only looks holds it, shared, for a moment. */
+static int
+take_lock_to_keep (const struct lm_session *s)
+{
+  unsigned tries;
+  int fd = take_lock (s, LOCK_EX);
+
+  for (tries = 0; fd == -1 && errno == EWOULDBLOCK && tries < 50; tries++) {
+    usleep (10000);
+    fd = take_lock (s, LOCK_EX);
+  }
+  return fd;
 }
 
 enum lm_proxy_state
 lm_session_proxy_state (const struct lm_session *s)
 {
-  CLEANUP_CLOSE int fd = take_lock (s);
+  /* Shared, so that two who look don't take each other for a proxy. */
+  CLEANUP_CLOSE int fd = take_lock (s, LOCK_SH);
 
   if (fd == -1 && errno == EWOULDBLOCK)
     return LM_PROXY_RUNNING;
@@ -315,7 +329,7 @@ lm_session_proxy_start (const struct lm_session *s,
                         const uint8_t *master_or_null, struct lm_error *err)
 {
   CLEANUP (arguments_release) struct arguments a = { .n = 0 };
-  CLEANUP_CLOSE int lock = take_lock (s);
+  CLEANUP_CLOSE int lock = take_lock_to_keep (s);
   CLEANUP_CLOSE int key = -1;
   CLEANUP_FREE char *log_path = lm_session_path (s, "proxy.log", err);
   struct lm_process process;
@@ -413,7 +427,7 @@ lock_gets_free (const struct lm_session *s, unsigned timeout_ms)
   unsigned waited;
 
   for (waited = 0; ; waited += 10) {
-    CLEANUP_CLOSE int fd = take_lock (s);
+    CLEANUP_CLOSE int fd = take_lock (s, LOCK_SH);
 
     if (fd >= 0 || errno != EWOULDBLOCK)
       return true;
