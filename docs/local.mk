@@ -17,6 +17,7 @@ man_MANS += \
 
 EXTRA_DIST += $(man_pods) \
 	%reldir%/architecture.md \
+	%reldir%/benchmarks.md \
 	%reldir%/formats/native.md \
 	%reldir%/overlay.md \
 	%reldir%/security.md
