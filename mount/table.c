@@ -178,7 +178,7 @@ lm_table_print (const struct lm_cli *cli, const char *name, json_t *rows,
                 const struct lm_column *columns, size_t nr_columns,
                 const char *empty, struct lm_error *err)
 {
-  CLEANUP_JSON json_t *owned = rows;
+  CLEANUP_JSON __attribute__ ((unused)) json_t *owned = rows;
 
   if (cli->json)
     return lm_report_json (json_pack ("{s:O}", name, rows), err);

@@ -431,4 +431,7 @@ static struct nbdkit_plugin plugin = {
   .cache = livemount_cache,
 };
 
+/* The macro defines it without a prototype, which clang remarks. */
+extern struct nbdkit_plugin *plugin_init (void);
+
 NBDKIT_REGISTER_PLUGIN (plugin)
