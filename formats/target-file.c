@@ -13,6 +13,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/fs.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -38,6 +40,10 @@ struct target_file {
   bool created;                 /* by us, just now */
   bool finished;
   bool no_zero_range;           /* the device can't; only ever set */
+  /* An existing file is emptied by the first write, so that it is still
+   * there when another target of the same restore is refused. */
+  _Atomic (bool) emptied;
+  pthread_mutex_t empty_lock;
 };
 
 static int
@@ -65,6 +71,25 @@ run_len (const char *p, size_t len, uint64_t offset, bool zero)
 }
 
 static int
+empty_once (struct target_file *t, struct lm_error *err)
+{
+  if (t->block || atomic_load (&t->emptied))
+    return 0;
+  {
+    LM_LOCK_FOR_SCOPE (&t->empty_lock);
+
+    if (atomic_load (&t->emptied))
+      return 0;
+    if (lm_io->ftruncate (t->fd, 0) == -1)
+      return fail_errno (t, errno, "truncate", err);
+    if (lm_io->ftruncate (t->fd, t->base.size) == -1)
+      return fail_errno (t, errno, "set the size", err);
+    atomic_store (&t->emptied, true);
+  }
+  return 0;
+}
+
+static int
 file_pwrite (struct lm_target *target, const void *buf, size_t len,
              uint64_t offset, struct lm_error *err)
 {
@@ -73,6 +98,8 @@ file_pwrite (struct lm_target *target, const void *buf, size_t len,
 
   if (t->block)
     return lm_pwrite_full (t->fd, buf, len, offset, t->path, err);
+  if (empty_once (t, err) == -1)
+    return -1;
   while (len > 0) {
     size_t skip = run_len (p, len, offset, true);
     size_t n = run_len (p + skip, len - skip, offset + skip, false);
@@ -117,7 +144,7 @@ file_zero (struct lm_target *target, uint64_t offset, uint64_t len,
   uint64_t end = lm_max_u64 ((offset + len) & ~UINT64_C (4095), first);
 
   if (!t->block)
-    return 0;                   /* nobody has written there */
+    return empty_once (t, err); /* nobody has written there */
   if (end > first && !__atomic_load_n (&t->no_zero_range,
                                        __ATOMIC_RELAXED)) {
     if (lm_io->fallocate (t->fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
@@ -136,6 +163,8 @@ file_finish (struct lm_target *target, struct lm_error *err)
 {
   struct target_file *t = (struct target_file *) target;
 
+  if (empty_once (t, err) == -1)        /* a disk of no bytes */
+    return -1;
   if (lm_io->fsync (t->fd) == -1)
     return fail_errno (t, errno, "fsync", err);
   if (t->created && lm_sync_parent (AT_FDCWD, t->path, err) == -1)
@@ -153,6 +182,7 @@ file_close (struct lm_target *target)
     lm_io->unlinkat (AT_FDCWD, t->path, 0);
   if (t->fd != -1)
     lm_io->close (t->fd);
+  pthread_mutex_destroy (&t->empty_lock);
   free (t->path);
   free (t);
 }
@@ -276,9 +306,6 @@ open_existing_file (struct target_file *t, bool overwrite,
                          t->path);
   if (!overwrite && check_file_empty (t, st.st_size, err) == -1)
     return -1;
-  /* Only now is anything changed. */
-  if (lm_io->ftruncate (t->fd, 0) == -1)
-    return fail_errno (t, errno, "truncate", err);
   return 0;
 }
 
@@ -305,11 +332,9 @@ open_target (struct target_file *t, bool overwrite, struct lm_error *err)
   else if (!S_ISREG (st.st_mode))
     return lm_error_set (err, LM_ERR_USAGE,
                          "%s: neither a file nor a block device", t->path);
-  else if (open_existing_file (t, overwrite, err) == -1)
-    return -1;
-  if (lm_io->ftruncate (t->fd, t->base.size) == -1)
-    return fail_errno (t, errno, "set the size", err);
-  return 0;
+  else
+    return open_existing_file (t, overwrite, err);
+  return empty_once (t, err);   /* the new file */
 }
 
 int
@@ -325,6 +350,7 @@ lm_target_file_open (const char *path, uint64_t size, bool overwrite,
   t->base.ops = &file_ops;
   t->base.size = size;
   t->fd = -1;
+  pthread_mutex_init (&t->empty_lock, NULL);
   if (size > INT64_MAX)
     lm_error_set (err, LM_ERR_LIMIT, "%s: no file can have %" PRIu64
                   " bytes", path, size);

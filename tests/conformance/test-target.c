@@ -423,7 +423,7 @@ Test (old_file, may_be_empty_or_all_zeros)
   cr_expect (zero (int, try_open (path, MIB, false, &err)), "%s",
              err.message);
   cr_assert (zero (int, stat (path, &st)));
-  cr_expect (eq (u64, st.st_size, MIB), "it takes the disk's size");
+  cr_expect (eq (u64, st.st_size, 2 * MIB), "opening changes nothing");
   cr_assert (zero (int, lm_pwrite_full (fd, zeros, MIB, 0, path, &err)));
   cr_expect (zero (int, try_open (path, MIB, false, &err)), "%s",
              err.message);
@@ -431,6 +431,31 @@ Test (old_file, may_be_empty_or_all_zeros)
   cr_expect (eq (int, try_open (path, MIB, false, &err), -1));
   cr_expect (eq (int, err.kind, LM_ERR_EXISTS));
   cr_expect (zero (int, try_open (path, MIB, true, &err)));
+}
+
+/* Another target of the same restore may be refused after this one was
+ * opened. */
+Test (old_file, is_emptied_by_the_first_write_only)
+{
+  CLEANUP_FREE char *path = make_file (2 * MIB, false);
+  struct lm_error err = LM_ERROR_INIT;
+  CLEANUP_CLOSE int fd = open (path, O_RDWR | O_CLOEXEC);
+  struct lm_target *t;
+  struct stat st;
+  char c = 0;
+
+  cr_assert (zero (int, lm_pwrite_full (fd, "x", 1, 5, path, &err)));
+  lm_target_close (must_open (path, MIB, true));
+  cr_assert (zero (int, lm_pread_full (fd, &c, 1, 5, path, &err)));
+  cr_expect (eq (chr, c, 'x'));
+  t = must_open (path, MIB, true);
+  cr_assert (zero (int, lm_target_zero (t, 0, MIB, &err)));
+  cr_assert (zero (int, lm_target_finish (t, &err)));
+  lm_target_close (t);
+  cr_assert (zero (int, fstat (fd, &st)));
+  cr_expect (eq (u64, st.st_size, MIB), "it takes the disk's size");
+  cr_assert (zero (int, lm_pread_full (fd, &c, 1, 5, path, &err)));
+  cr_expect (eq (chr, c, 0));
 }
 
 Test (old_file, in_use_by_a_vm_is_refused)
