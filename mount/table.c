@@ -182,7 +182,7 @@ lm_table_print (const struct lm_cli *cli, const char *name, json_t *rows,
 
   if (cli->json)
     return lm_report_json (json_pack ("{s:O}", name, rows), err);
-  if (rows == NULL)
+  if (owned == NULL)
     return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
   if (json_array_size (rows) == 0) {
     lm_report_note (cli, "%s", empty);

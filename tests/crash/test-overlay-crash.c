@@ -302,15 +302,17 @@ close_it (void)
   files[0].fd = files[1].fd = -1;
 }
 
+/* The path of the one layer's FILE. */
 static char *
-one_line (const char *fmt, const char *arg)
+layer_file (const char *file)
 {
   char *cmd = NULL, *line = NULL;
   size_t alloc = 0;
   ssize_t n;
   FILE *fp;
 
-  cr_assert (gt (int, asprintf (&cmd, fmt, arg), 0));
+  cr_assert (gt (int, asprintf (&cmd, "ls %s/disks/disk0/layer-*/%s",
+                               crashed, file), 0));
   fp = popen (cmd, "r");
   cr_assert (ne (ptr, fp, NULL));
   n = getline (&line, &alloc, fp);
@@ -357,8 +359,8 @@ init (void)
   cr_assert (gt (int, asprintf (&cmd, "cp -r %s %s", folder, crashed), 0));
   cr_assert (eq (int, system (cmd), 0));
   free (cmd);
-  crashed_data = one_line ("ls %s/disks/disk0/layer-*/data", crashed);
-  crashed_mask = one_line ("ls %s/disks/disk0/layer-*/mask", crashed);
+  crashed_data = layer_file ("data");
+  crashed_mask = layer_file ("mask");
   lm_io = &recorder;
   open_again ();
 }

@@ -262,7 +262,7 @@ server_arguments (struct plugin_server *s, bool daemon, char **ret_pid_file)
 }
 
 void
-plugin_start (struct plugin_server *s, bool daemon, ...)
+plugin_start (struct plugin_server *s, int daemon, ...)
 {
   CLEANUP_FREE char *pid_file = NULL;
   struct arguments a = server_arguments (s, daemon, &pid_file);
@@ -311,7 +311,7 @@ plugin_end (struct plugin_server *s, int signum)
 }
 
 void
-plugin_start_fails (const char *text, bool daemon, ...)
+plugin_start_fails (const char *text, int daemon, ...)
 {
   CLEANUP_FREE char *pid_file = NULL, *said = NULL;
   struct plugin_server s;

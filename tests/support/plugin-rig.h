@@ -42,13 +42,13 @@ struct plugin_server {
 
 /* nbdkit [ARGUMENT…] PLUGIN repository=… [PARAMETER…]: the arguments that
  * begin with - are for nbdkit.  NULL at the end. */
-extern void plugin_start (struct plugin_server *s, bool daemon, ...)
+extern void plugin_start (struct plugin_server *s, int daemon, ...)
   __attribute__ ((sentinel));
 /* Ends it with that signal and waits until it is gone. */
 extern void plugin_end (struct plugin_server *s, int signum);
 
 /* It must fail to start, and say TEXT. */
-extern void plugin_start_fails (const char *text, bool daemon, ...)
+extern void plugin_start_fails (const char *text, int daemon, ...)
   __attribute__ ((sentinel));
 
 /* Does its log contain this? */

@@ -56,7 +56,7 @@ die (const char *fmt, ...)
 static __thread const char *export_name;
 static __thread int last_errno;
 
-void
+void __attribute__ ((format (printf, 1, 2)))
 nbdkit_error (const char *fmt, ...)
 {
   va_list ap;
