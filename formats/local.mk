@@ -45,6 +45,8 @@ libformats_la_SOURCES = \
 	%reldir%/native/index-run-internal.h \
 	%reldir%/native/index-run.c \
 	%reldir%/native/index-run.h \
+	%reldir%/native/index-salvage.c \
+	%reldir%/native/index-salvage.h \
 	%reldir%/native/inspect-internal.h \
 	%reldir%/native/inspect-pack.c \
 	%reldir%/native/inspect.c \

@@ -20,6 +20,7 @@
 #include "common/checked.h"
 #include "common/cleanup.h"
 #include "common/hex.h"
+#include "formats/native/chunk-index.h"
 #include "formats/native/journal.h"
 #include "formats/native/pack-read.h"
 #include "formats/native/pack-write.h"
@@ -34,7 +35,7 @@ struct packs {
   pthread_mutex_t lock;         /* everything below, and c's members */
   pthread_cond_t changed;
   struct lm_segment_pack *packs;
-  size_t nr, next;
+  size_t nr, alloc, next;
   uint64_t bytes_total, bytes_done;
   unsigned running;
   bool failed;
@@ -188,15 +189,40 @@ worker (void *opaque)
   return NULL;
 }
 
-/* Read every live segment; their packs become the list of work. */
+static int
+add_pack (struct packs *p, const uint8_t id[LM_NAME_ID_LEN], uint32_t size,
+          struct lm_id_set *seen, struct lm_error *err)
+{
+  if (lm_id_set_has (seen, id))
+    return 0;
+  if (p->nr == p->alloc) {
+    size_t alloc = p->alloc ? 2 * p->alloc : 64;
+    struct lm_segment_pack *bigger =
+      realloc (p->packs, alloc * sizeof *bigger);
+
+    if (bigger == NULL)
+      return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+    p->packs = bigger;
+    p->alloc = alloc;
+  }
+  memcpy (p->packs[p->nr].id, id, LM_NAME_ID_LEN);
+  p->packs[p->nr++].size = size;
+  p->bytes_total += size;
+  return lm_id_set_add (seen, id, 0, err);
+}
+
+/* Read every live segment; their packs, and what was found without a
+ * segment that is damaged, become the list of work. */
 static int
 list_packs (struct packs *p, struct lm_error *err)
 {
   struct lm_repository *repo = p->c->repo;
   const struct lm_journal_state *state = lm_repository_state (repo);
+  const struct lm_id_set *salvaged = lm_chunk_index_salvaged (repo->index);
   CLEANUP (lm_id_set_release) struct lm_id_set seen =
     LM_ID_SET_INIT (LM_NAME_ID_LEN);
-  size_t i, alloc = 0;
+  CLEANUP_FREE const uint8_t **found = NULL;
+  size_t i;
   uint32_t j;
 
   for (i = 0; i < state->nr_segments; i++) {
@@ -212,24 +238,18 @@ list_packs (struct packs *p, struct lm_error *err)
       lm_check_damage (p->c, object, &why);
       continue;
     }
-    for (j = 0; j < seg.nr_packs; j++) {
-      if (lm_id_set_has (&seen, seg.packs[j].id))
-        continue;
-      if (lm_id_set_add (&seen, seg.packs[j].id, 0, err) == -1)
+    for (j = 0; j < seg.nr_packs; j++)
+      if (add_pack (p, seg.packs[j].id, seg.packs[j].size, &seen,
+                    err) == -1)
         return -1;
-      if (p->nr == alloc) {
-        struct lm_segment_pack *bigger;
-
-        alloc = alloc ? 2 * alloc : 64;
-        bigger = realloc (p->packs, alloc * sizeof *bigger);
-        if (bigger == NULL)
-          return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
-        p->packs = bigger;
-      }
-      p->packs[p->nr++] = seg.packs[j];
-      p->bytes_total += seg.packs[j].size;
-    }
   }
+  found = lm_id_set_sorted (salvaged, err);
+  if (found == NULL)
+    return -1;
+  for (i = 0; i < salvaged->n; i++)
+    if (add_pack (p, found[i], lm_id_set_value_at (salvaged, found[i]),
+                  &seen, err) == -1)
+      return -1;
   p->c->result->packs = p->nr;
   return 0;
 }

@@ -18,6 +18,7 @@
 #include "common/io.h"
 #include "common/log.h"
 #include "formats/native/index-run.h"
+#include "formats/native/index-salvage.h"
 #include "formats/native/segment.h"
 #include "common/banned.h"
 
@@ -42,6 +43,10 @@ struct lm_chunk_index {
   int dirfd;
   size_t nr_runs;
   struct mapped runs[RUNS_MAX]; /* from large to small */
+  /* What could not be read, and what was found without it. */
+  uint8_t (*bad)[LM_NAME_ID_LEN];
+  size_t nr_bad;
+  struct lm_id_set salvaged;
 };
 
 static void
@@ -60,6 +65,9 @@ forget_runs (struct lm_chunk_index *index)
   for (i = 0; i < index->nr_runs; i++)
     forget_run (&index->runs[i]);
   index->nr_runs = 0;
+  index->nr_bad = 0;
+  lm_id_set_release (&index->salvaged);
+  index->salvaged.id_len = LM_NAME_ID_LEN;
 }
 
 struct lm_chunk_index *
@@ -105,6 +113,7 @@ lm_chunk_index_free (struct lm_chunk_index *index)
   forget_runs (index);
   if (index->dirfd != -1)
     close (index->dirfd);
+  free (index->bad);
   free (index);
 }
 
@@ -199,6 +208,29 @@ add_run (struct lm_chunk_index *index, const char *name,
   return 0;
 }
 
+static int
+note_bad (struct lm_chunk_index *index, const uint8_t id[LM_NAME_ID_LEN],
+          const struct lm_error *why, struct lm_error *err)
+{
+  uint8_t (*bigger)[LM_NAME_ID_LEN] =
+    realloc (index->bad, (index->nr_bad + 1) * sizeof *bigger);
+
+  lm_debug (LM_DEBUG_REPOSITORY, "%s", why->message);
+  if (bigger == NULL)
+    return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+  index->bad = bigger;
+  memcpy (bigger[index->nr_bad++], id, LM_NAME_ID_LEN);
+  return 0;
+}
+
+/* Is the segment itself at fault, rather than the store or this client? */
+static bool
+is_bad (const struct lm_error *why)
+{
+  return why->kind == LM_ERR_CORRUPT || why->kind == LM_ERR_NOT_FOUND ||
+    why->kind == LM_ERR_LIMIT;
+}
+
 /* Read N <= BATCH segments and make them one run. */
 static int
 build_batch (struct lm_chunk_index *index,
@@ -208,22 +240,63 @@ build_batch (struct lm_chunk_index *index,
   struct lm_segment segs[BATCH] = { LM_SEGMENT_INIT };
   struct lm_index_run_source sources[BATCH] = { { 0 } };
   char name[LM_INDEX_RUN_NAME_LEN + 1];
-  size_t i;
+  size_t i, good = 0;
   int r = 0;
 
   for (i = 0; i < n && r == 0; i++) {
-    r = lm_segment_get (index->store, index->keys, segments[i], &segs[i],
-                        err);
-    sources[i].segments = &segments[i];
-    sources[i].nr_segments = 1;
-    sources[i].segment = &segs[i];
+    struct lm_error why = LM_ERROR_INIT;
+
+    if (lm_segment_get (index->store, index->keys, segments[i], &segs[good],
+                        &why) == -1) {
+      if (is_bad (&why))
+        r = note_bad (index, segments[i], &why, err);
+      else {
+        *err = why;
+        r = -1;
+      }
+      continue;
+    }
+    sources[good].segments = &segments[i];
+    sources[good].nr_segments = 1;
+    sources[good].segment = &segs[good];
+    good++;
   }
-  if (r == 0)
+  if (r == 0 && good > 0)
     r = lm_index_run_build (index->dirfd, index->keys->repository, sources,
-                            n, name, err);
-  for (i = 0; i < n; i++)
+                            good, name, err);
+  for (i = 0; i < good; i++)
     lm_segment_release (&segs[i]);
-  return r == 0 ? add_run (index, name, err) : -1;
+  return r == 0 && good > 0 ? add_run (index, name, err) : r;
+}
+
+/* Runs for what the bad segments named.  They have no name in the cache
+ * folder: the next client looks for itself. */
+static int
+salvage (struct lm_chunk_index *index, struct lm_error *err)
+{
+  CLEANUP (lm_id_set_release) struct lm_id_set known =
+    LM_ID_SET_INIT (LM_NAME_ID_LEN);
+  CLEANUP (lm_index_salvage_release) struct lm_index_salvage found = { 0 };
+  size_t i;
+
+  if (lm_chunk_index_packs (index, &known, err) == -1 ||
+      lm_index_salvage_run (index->store, index->keys, &known,
+                            &index->salvaged, &found, err) == -1)
+    return -1;
+  for (i = 0; i < found.nr_segments; i++) {
+    struct lm_index_run_source source = { .segment = &found.segments[i] };
+    char name[LM_INDEX_RUN_NAME_LEN + 1];
+    int r;
+
+    if (lm_index_run_build (index->dirfd, index->keys->repository, &source,
+                            1, name, err) == -1)
+      return -1;
+    r = add_run (index, name, err);
+    lm_io->unlinkat (index->dirfd, name, 0);
+    if (r == -1)
+      return -1;
+  }
+  return 0;
 }
 
 /* Merge the smallest runs while they add up to something. */
@@ -288,7 +361,9 @@ build_missing (struct lm_chunk_index *index,
     return -1;
   lm_debug (LM_DEBUG_REPOSITORY, "index cache: %zu of %zu segments built",
             built + nr, n);
-  return compact (index, err);
+  if (compact (index, err) == -1)
+    return -1;
+  return index->nr_bad > 0 ? salvage (index, err) : 0;
 }
 
 int
@@ -420,6 +495,20 @@ lm_chunk_index_has (const struct lm_chunk_index *index,
   return false;
 }
 
+const uint8_t (*
+lm_chunk_index_bad_segments (const struct lm_chunk_index *index,
+                             size_t *ret_n))[LM_NAME_ID_LEN]
+{
+  *ret_n = index->nr_bad;
+  return (const uint8_t (*)[LM_NAME_ID_LEN]) index->bad;
+}
+
+const struct lm_id_set *
+lm_chunk_index_salvaged (const struct lm_chunk_index *index)
+{
+  return &index->salvaged;
+}
+
 int
 lm_chunk_index_packs (const struct lm_chunk_index *index,
                       struct lm_id_set *set, struct lm_error *err)
@@ -432,7 +521,8 @@ lm_chunk_index_packs (const struct lm_chunk_index *index,
       struct lm_segment_pack pack;
 
       lm_index_run_pack (index->runs[i].run, j, &pack);
-      if (lm_id_set_add (set, pack.id, pack.size, err) == -1)
+      if (!lm_id_set_has (&index->salvaged, pack.id) &&
+          lm_id_set_add (set, pack.id, pack.size, err) == -1)
         return -1;
     }
   return 0;

@@ -36,8 +36,9 @@ lm_chunk_index_new (struct lm_store *store, const struct lm_keys *keys,
 extern void lm_chunk_index_free (struct lm_chunk_index *index);
 
 /* Make the index that of exactly these segments (16-byte ids): map the
- * runs that exist, build what is missing.  No other thread may use the
- * index meanwhile. */
+ * runs that exist, build what is missing.  What a segment that is gone or
+ * damaged named is found again from the packs: slower, and only for this
+ * handle.  No other thread may use the index meanwhile. */
 extern int lm_chunk_index_sync (struct lm_chunk_index *index,
                                 const uint8_t (*segments)[LM_NAME_ID_LEN],
                                 size_t n, struct lm_error *err)
@@ -70,7 +71,15 @@ extern bool lm_chunk_index_has (const struct lm_chunk_index *index,
                                 const uint8_t id[LM_ID_LEN])
   __attribute__ ((nonnull));
 
-/* Add the ids of all packs that the index knows to SET (value: size). */
+/* The segments that were gone or damaged, 16 bytes each, and the packs
+ * that were found again (value: size); borrowed. */
+extern const uint8_t (*lm_chunk_index_bad_segments (
+    const struct lm_chunk_index *index, size_t *ret_n))[LM_NAME_ID_LEN];
+extern const struct lm_id_set *
+lm_chunk_index_salvaged (const struct lm_chunk_index *index);
+
+/* Add the ids of all packs that good segments name to SET (value:
+ * size). */
 extern int lm_chunk_index_packs (const struct lm_chunk_index *index,
                                  struct lm_id_set *set,
                                  struct lm_error *err)

@@ -258,13 +258,14 @@ absorb (struct lm_chunk_writer *w, const struct lm_journal_segment *live,
 {
   CLEANUP (lm_segment_release) struct lm_segment old = LM_SEGMENT_INIT;
   CLEANUP_FREE struct lm_entry *entries = NULL;
+  struct lm_error why = LM_ERROR_INIT;
   uint32_t i, j, n;
 
   if (live->entries > LM_ENTRIES_MAX - seg->nr_entries)
     return 0;
   if (lm_segment_get (w->repo->store, w->repo->keys, live->id, &old,
-                      err) == -1)
-    return -1;
+                      &why) == -1)
+    return 0;                   /* merging can wait for better days */
   if (old.nr_bases > 0 || old.nr_entries > LM_ENTRIES_MAX - seg->nr_entries)
     return 0;
   entries = calloc (old.nr_entries + 1, sizeof *entries);
@@ -299,13 +300,30 @@ merge_small (struct lm_chunk_writer *w, struct lm_segment *seg,
   return 0;
 }
 
+/* Packs that a bad segment named were adopted: it is not needed any more. */
+static int
+remove_bad_segments (struct lm_chunk_writer *w, json_t *changes,
+                     struct lm_error *err)
+{
+  size_t n, i;
+  const uint8_t (*bad)[LM_NAME_ID_LEN] =
+    lm_chunk_index_bad_segments (w->repo->index, &n);
+
+  for (i = 0; i < n; i++)
+    if (lm_change_by_id (changes, LM_CHANGE_SEGMENT_REMOVE, bad[i],
+                         err) == -1)
+      return -1;
+  return 0;
+}
+
 int
 lm_chunk_writer_finish (struct lm_chunk_writer *w, json_t *changes,
                         struct lm_error *err)
 {
   size_t i;
 
-  if (lm_pack_writer_finish (w->packs, err) == -1)
+  if (lm_pack_writer_finish (w->packs, err) == -1 ||
+      remove_bad_segments (w, changes, err) == -1)
     return -1;
   for (i = 0; i < w->nr_segments; i++) {
     struct lm_segment *seg = &w->segments[i];

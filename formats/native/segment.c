@@ -93,6 +93,14 @@ compare_entries (const void *va, const void *vb)
   return a->offset < b->offset ? -1 : a->offset > b->offset;
 }
 
+void
+lm_segment_sort (struct lm_segment *seg)
+{
+  if (seg->nr_entries > 0)
+    qsort (seg->entries, seg->nr_entries, sizeof seg->entries[0],
+           compare_entries);
+}
+
 static uint8_t *
 encode (const struct lm_segment *seg, size_t *ret_len, struct lm_error *err)
 {
@@ -144,8 +152,7 @@ lm_segment_put (struct lm_store *store, const struct lm_keys *keys,
   struct iovec iov;
   size_t len, object_len;
 
-  qsort (seg->entries, seg->nr_entries, sizeof seg->entries[0],
-         compare_entries);
+  lm_segment_sort (seg);
   plain = encode (seg, &len, err);
   if (plain == NULL)
     return -1;

@@ -40,6 +40,10 @@ extern int lm_segment_add_pack (struct lm_segment *seg,
                                 uint32_t nr_entries, struct lm_error *err)
   __attribute__ ((nonnull (1, 2, 6), warn_unused_result));
 
+/* By id, pack and offset, as they are stored. */
+extern void lm_segment_sort (struct lm_segment *seg)
+  __attribute__ ((nonnull));
+
 /* Sort, seal and store; *ret_id is its random name. */
 extern int lm_segment_put (struct lm_store *store,
                            const struct lm_keys *keys,

@@ -18,6 +18,7 @@
 #include "formats/native/check.h"
 #include "formats/native/disk-map.h"
 #include "tests/support/memory-disk.h"
+#include "tests/support/scratch.h"
 #include "tests/support/store-fault.h"
 #include "tests/support/store-memory.h"
 #include "tests/support/test-repository.h"
@@ -420,6 +421,49 @@ Test (backup, a_damaged_pack_gives_errors_and_never_wrong_data)
     pack[i] ^= 0x40;
   }
   /* A backup of the same data does not trust a pack that was cut. */
+  lm_repository_close (repo);
+  test_repository_release (&t);
+}
+
+static int
+remove_object (void *opaque, const char *name, uint64_t size,
+               struct lm_error *e)
+{
+  (void) size;
+  return lm_store_remove (opaque, name, e);
+}
+
+Test (backup, a_lost_index_segment_is_found_again_from_the_packs)
+{
+  struct test_repository t;
+  struct lm_repository *repo;
+  struct lm_backup_result result;
+  struct lm_check_params params = { .read_data = true };
+  struct lm_check_result checked;
+  uint64_t size = 3 << 20;
+  CLEANUP_FREE uint8_t *data = make_data (size);
+  struct lm_disk *disk;
+
+  test_repository_make (&t, true, 4096);
+  repo = test_repository_open (&t, NULL, &err);
+  backup_and_expect (repo, data, size, &result);
+  lm_repository_close (repo);
+  cr_assert (eq (int, lm_store_list (t.memory, "index", remove_object,
+                                     t.memory, &err), 0));
+  lm_scratch_remove ();         /* and with it the mapped form */
+
+  repo = test_repository_open (&t, NULL, &err);
+  cr_assert (ne (ptr, repo, NULL), "%s", err.message);
+  disk = test_snapshot_disk (repo, "vm", &err);
+  expect_same (disk, data, size);
+  lm_disk_close (disk);
+  cr_assert (eq (int, lm_check_run (repo, &params, &checked, &err), 0));
+  cr_expect (eq (u64, checked.damaged, 1));     /* the segment itself */
+
+  /* The next backup stores no chunk again, and mends the index. */
+  backup_and_expect (repo, data, size, &result);
+  cr_expect (eq (u64, result.statistics.new_, 0));
+  expect_clean (repo, true);
   lm_repository_close (repo);
   test_repository_release (&t);
 }

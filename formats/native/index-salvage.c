@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Index entries from packs; see index-salvage.h.
+ */
+#include <config.h>
+
+#include "formats/native/index-salvage.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/hex.h"
+#include "common/log.h"
+#include "formats/native/pack-read.h"
+#include "formats/native/pack-write.h"
+#include "common/banned.h"
+
+struct run {
+  struct lm_store *store;
+  const struct lm_keys *keys;
+  const struct lm_id_set *known;
+  struct lm_id_set *found;
+  struct lm_index_salvage *salvage;
+};
+
+void
+lm_index_salvage_release (struct lm_index_salvage *salvage)
+{
+  size_t i;
+
+  for (i = 0; i < salvage->nr_segments; i++)
+    lm_segment_release (&salvage->segments[i]);
+  free (salvage->segments);
+  memset (salvage, 0, sizeof *salvage);
+}
+
+static struct lm_segment *
+segment_with_room (struct lm_index_salvage *s, uint32_t entries,
+                   struct lm_error *err)
+{
+  struct lm_segment *bigger;
+
+  if (s->nr_segments > 0 &&
+      s->segments[s->nr_segments - 1].nr_entries + entries <= LM_ENTRIES_MAX)
+    return &s->segments[s->nr_segments - 1];
+  bigger = realloc (s->segments, (s->nr_segments + 1) * sizeof *bigger);
+  if (bigger == NULL) {
+    lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+    return NULL;
+  }
+  s->segments = bigger;
+  memset (&bigger[s->nr_segments], 0, sizeof *bigger);
+  return &bigger[s->nr_segments++];
+}
+
+static int
+salvage_pack (void *opaque, const char *name, uint64_t size,
+              struct lm_error *err)
+{
+  struct run *r = opaque;
+  CLEANUP (lm_pack_toc_release) struct lm_pack_toc toc = { 0 };
+  struct lm_error why = LM_ERROR_INIT;
+  uint8_t id[LM_NAME_ID_LEN];
+  struct lm_segment *seg;
+
+  if (strlen (name) != LM_PACK_NAME_LEN ||
+      lm_hex_decode (name + 9, id, sizeof id) == -1 ||
+      lm_id_set_has (r->known, id))
+    return 0;
+  if (lm_pack_toc_read (r->store, r->keys, id, size, &toc, &why) == -1) {
+    lm_debug (LM_DEBUG_REPOSITORY, "not salvaged: %s", why.message);
+    return why.kind == LM_ERR_NOMEM ? (*err = why, -1) : 0;
+  }
+  /* Base ids would have to be numbered anew; nothing writes them yet. */
+  if (toc.nr_bases > 0)
+    return 0;
+  seg = segment_with_room (r->salvage, toc.nr_entries, err);
+  if (seg == NULL ||
+      lm_segment_add_pack (seg, id, size, toc.entries, toc.nr_entries,
+                           err) == -1)
+    return -1;
+  return lm_id_set_add (r->found, id, size, err);
+}
+
+int
+lm_index_salvage_run (struct lm_store *store, const struct lm_keys *keys,
+                      const struct lm_id_set *known, struct lm_id_set *found,
+                      struct lm_index_salvage *ret_salvage,
+                      struct lm_error *err)
+{
+  CLEANUP (lm_index_salvage_release) struct lm_index_salvage s = { 0 };
+  struct run r = { store, keys, known, found, &s };
+  size_t i;
+
+  if (lm_store_list (store, "packs", salvage_pack, &r, err) == -1)
+    return -1;
+  for (i = 0; i < s.nr_segments; i++)
+    lm_segment_sort (&s.segments[i]);
+  *ret_salvage = s;
+  memset (&s, 0, sizeof s);
+  return 0;
+}
