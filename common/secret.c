@@ -26,6 +26,12 @@ lm_secret_alloc (size_t len)
 }
 
 void
+lm_secret_relock (const void *p, size_t len)
+{
+  (void) mlock (p, len);
+}
+
+void
 lm_secret_free (void *p, size_t len)
 {
   if (p == NULL)

@@ -12,6 +12,9 @@
 extern void *lm_secret_alloc (size_t len)
   __attribute__ ((warn_unused_result));
 
+/* Lock it again: a fork's child does not inherit that. */
+extern void lm_secret_relock (const void *p, size_t len);
+
 /* Wipe and free; LEN as allocated; NULL is fine. */
 extern void lm_secret_free (void *p, size_t len);
 

@@ -500,8 +500,14 @@ remove_pin (const struct lm_session *s, struct lm_error *err)
 
   if (s->repository == NULL)
     return 0;                   /* it had not come that far */
-  if (lm_store_open (s->repository, false, &store, err) == -1)
-    return -1;
+  if (lm_store_open (s->repository, false, &store, err) == -1) {
+    if (err->kind != LM_ERR_NO_REPOSITORY)
+      return -1;
+    /* The pin went with the repository.  (If that only is elsewhere for
+     * now, the pin keeps data too long there, which is the safe side.) */
+    lm_error_clear (err);
+    return 0;
+  }
   lm_hex_encode (s->pin, sizeof s->pin, hex);
   snprintf (name, sizeof name, "pins/%s", hex);
   r = lm_store_remove (store, name, err);

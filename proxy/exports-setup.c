@@ -18,6 +18,7 @@
 
 #include "common/cleanup.h"
 #include "common/timestamp.h"
+#include "formats/native/keys.h"
 #include "proxy/cache.h"
 #include "proxy/exports-internal.h"
 #include "proxy/overlay.h"
@@ -207,6 +208,7 @@ lm_exports_new (const struct lm_proxy_config *config, struct lm_error *err)
 int
 lm_exports_start (struct lm_exports *x, struct lm_error *err)
 {
+  lm_keys_relock (lm_repository_keys (x->repo));
   return lm_readahead_start (x->readahead, err);
 }
 

@@ -67,6 +67,12 @@ lm_keys_new (const uint8_t repository[LM_NAME_ID_LEN],
 }
 
 void
+lm_keys_relock (const struct lm_keys *keys)
+{
+  lm_secret_relock (keys, sizeof *keys);
+}
+
+void
 lm_keys_free (struct lm_keys *keys)
 {
   lm_secret_free (keys, sizeof *keys);

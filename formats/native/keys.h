@@ -30,6 +30,10 @@ lm_keys_new (const uint8_t repository[LM_NAME_ID_LEN],
              const uint8_t master[LM_MASTER_KEY_LEN], struct lm_error *err)
   __attribute__ ((nonnull (1, 3), warn_unused_result));
 
+/* In the child after a fork: keep the keys out of swap there, too. */
+extern void lm_keys_relock (const struct lm_keys *keys)
+  __attribute__ ((nonnull));
+
 /* NULL is fine. */
 extern void lm_keys_free (struct lm_keys *keys);
 
