@@ -15,9 +15,9 @@ extern int lm_session_fuse_start (const struct lm_session *session,
                                   struct lm_error *err)
   __attribute__ ((nonnull));
 
-/* Unmount those that this session has mounted, and remove the files that stood under
- * them.  0 also when there is nothing to do.  LM_ERR_LOCKED when one is
- * in use. */
+/* Unmount those that this session has mounted, and remove the files that
+ * stood under them.  0 also when there is nothing to do.  LM_ERR_LOCKED
+ * when one is in use. */
 extern int lm_session_fuse_stop (const struct lm_session *session,
                                  struct lm_error *err)
   __attribute__ ((nonnull));

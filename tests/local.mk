@@ -173,10 +173,14 @@ TESTS += $(style_tests)
 include $(srcdir)/tests/crash/local.mk
 include $(srcdir)/tests/fuzz/local.mk
 # The program from outside, as users run it.
-EXTRA_DIST += %reldir%/support/lib.sh
+EXTRA_DIST += %reldir%/support/boot.sh %reldir%/support/lib.sh
 e2e_tests = \
 	tests/e2e/backup-restore \
 	tests/e2e/bad-input \
+	tests/e2e/boot-bios \
+	tests/e2e/boot-kernel \
+	tests/e2e/boot-sata \
+	tests/e2e/boot-uefi \
 	tests/e2e/interrupt-backup \
 	tests/e2e/kill-mount \
 	tests/e2e/live-mount
