@@ -36,6 +36,7 @@ struct lm_pack_writer {
   pthread_cond_t changed;
   struct pack *filling;         /* or NULL */
   struct pack *queued;          /* full, waiting for the thread, or NULL */
+  struct pack *spare;           /* stored; its memory is for the next one */
   bool busy;                    /* the thread is storing one */
   bool quit;
   bool failed;
@@ -62,16 +63,21 @@ pack_free (struct pack *p)
   free (p);
 }
 
+/* An empty pack, in the memory of SPARE if there is one: fresh memory
+ * costs a page fault for every 4 KiB. */
 static struct pack *
-pack_new (const struct lm_keys *keys, struct lm_error *err)
+pack_new (const struct lm_keys *keys, struct pack *spare,
+          struct lm_error *err)
 {
-  struct pack *p = calloc (1, sizeof *p);
+  struct pack *p = spare ? : calloc (1, sizeof *p);
   struct lm_pack_header_wire h = { 0 };
 
   if (p == NULL) {
     lm_error_set (err, LM_ERR_NOMEM, "out of memory for a pack");
     return NULL;
   }
+  p->data.len = 0;
+  p->nr = 0;
   lm_random_bytes (p->id, sizeof p->id);
   memcpy (h.magic, LM_PACK_MAGIC, 4);
   h.version = lm_put_le16 (LM_NATIVE_VERSION);
@@ -156,9 +162,10 @@ writer_thread (void *opaque)
     pthread_mutex_unlock (&w->lock);
 
     r = store_pack (w, p, &err);
-    pack_free (p);
 
     pthread_mutex_lock (&w->lock);
+    pack_free (w->spare);
+    w->spare = p;
     w->busy = false;
     if (r == -1 && !w->failed) {
       w->failed = true;
@@ -228,7 +235,8 @@ append_locked (struct lm_pack_writer *w, const struct lm_chunk_ref *ref,
   struct pack *p;
   struct lm_entry *e;
 
-  if (w->filling == NULL && (w->filling = pack_new (w->keys, err)) == NULL)
+  if (w->filling == NULL &&
+      (w->filling = pack_new (w->keys, lm_steal (w->spare), err)) == NULL)
     return -1;
   p = w->filling;
   if (p->nr == p->alloc) {
@@ -296,6 +304,7 @@ lm_pack_writer_free (struct lm_pack_writer *w)
   }
   pack_free (w->filling);
   pack_free (w->queued);
+  pack_free (w->spare);
   pthread_cond_destroy (&w->changed);
   pthread_mutex_destroy (&w->lock);
   free (w);
