@@ -10,7 +10,7 @@
 #include "common/error.h"
 #include "formats/native/repository.h"
 
-#define LM_PROXY_CACHE_SIZE_DEFAULT (UINT64_C (32) << 20)
+#define LM_PROXY_CACHE_SIZE_DEFAULT (UINT64_C (24) << 20)
 #define LM_PROXY_READAHEAD_DEFAULT 4
 #define LM_PROXY_READAHEAD_MAX 64
 
