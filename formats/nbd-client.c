@@ -175,13 +175,19 @@ lm_nbd_request_submitted (struct request *req, int64_t cookie)
     if (is_over (c))
       set_failure (c, last_nbd_error ());
     on_completion (req, &errnum);
+    /* It may have been this call that found the server dead, and ended
+     * the requests of all: who polls must look, for the socket is gone
+     * and will not wake it. */
+    eventfd_write (c->wake_fd, 1);
     return;
   }
   pthread_mutex_lock (&c->lock);
   wake = c->polling;
   pthread_mutex_unlock (&c->lock);
   /* Who polls for reading only must learn that there is more to send. */
-  if (wake && (nbd_aio_get_direction (c->nbd) & LIBNBD_AIO_DIRECTION_WRITE))
+  if (wake &&
+      (is_over (c) ||
+       (nbd_aio_get_direction (c->nbd) & LIBNBD_AIO_DIRECTION_WRITE)))
     eventfd_write (c->wake_fd, 1);
 }
 
