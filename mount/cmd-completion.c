@@ -11,6 +11,9 @@
 #include <string.h>
 
 #include "mount/commands.h"
+#include "mount/open-repository.h"
+#include "mount/session.h"
+#include "mount/snapshot-json.h"
 #include "common/banned.h"
 
 static const char *
@@ -86,15 +89,19 @@ print_commands (void)
   }
 }
 
+/* A colon begins a new word for bash, and times have them: the functions
+ * of the package bash-completion put such words together, and take off each
+ * reply what stands before the last colon. */
 static const char head[] =
   "# bash completion for livemount; made from its tables, not by hand\n"
   "_livemount ()\n"
   "{\n"
-  "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
+  "    local cur prev words cword\n"
   "    local command= options= kind=nothing i word\n"
+  "    _get_comp_words_by_ref -n : cur prev words cword\n"
   "    COMPREPLY=()\n"
-  "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
-  "        word=${COMP_WORDS[i]}\n"
+  "    for ((i = 1; i < cword; i++)); do\n"
+  "        word=${words[i]}\n"
   "        case $word in\n"
   "            -r|--repository|--passphrase-file|--key-file) ((i++)) ;;\n"
   "            -*) ;;\n"
@@ -103,7 +110,7 @@ static const char head[] =
   "    done\n";
 
 static const char tail[] =
-  "    if [[ $cur == -* && $kind != argument ]]; then\n"
+  "    if [[ $cur == -* ]]; then\n"
   "        kind=\"words $options\"\n"
   "    fi\n"
   "    case $kind in\n"
@@ -118,6 +125,7 @@ static const char tail[] =
   "        commands)\n"
   "            COMPREPLY=($(compgen -W \"$commands\" -- \"$cur\")) ;;\n"
   "    esac\n"
+  "    __ltrim_colon_completions \"$cur\"\n"
   "}\n"
   "complete -F _livemount livemount\n";
 
@@ -141,10 +149,10 @@ print_script (void)
 
     if ((*c)->name[len] == '\0' || (*c)->hidden)
       continue;
-    printf ("        %.*s) if ((COMP_CWORD == i + 1)); then\n"
+    printf ("        %.*s) if ((cword == i + 1)); then\n"
             "                kind=\"$kind %s\"; kind=\"words ${kind#nothing}"
             "\"; kind=${kind/words  words/words}\n"
-            "            elif [[ ${COMP_WORDS[i+1]} == %s ]]; then\n"
+            "            elif [[ ${words[i+1]} == %s ]]; then\n"
             "                command=", (int) len, (*c)->name,
             (*c)->name + len + 1, (*c)->name + len + 1);
     print_command_word ((*c)->name);
@@ -181,6 +189,44 @@ print_script (void)
 }
 
 static int
+print_sessions (struct lm_error *err)
+{
+  char **names = lm_session_names (false, err);
+  size_t i;
+
+  if (names == NULL)
+    return -1;
+  for (i = 0; names[i]; i++)
+    puts (names[i]);
+  lm_session_names_free (names);
+  return 0;
+}
+
+/* VMs, and all their snapshots; only where no passphrase is to be typed. */
+static int
+print_snapshots (const struct lm_cli *cli, struct lm_error *err)
+{
+  const struct lm_repository_request open = {
+    .read_only = true, .no_prompt = true,
+  };
+  CLEANUP_REPOSITORY struct lm_repository *repo =
+    lm_cli_open_repository (cli, &open, NULL, err);
+  const struct lm_snapshot_entry *entries;
+  size_t i, n;
+
+  if (repo == NULL)
+    return -1;
+  entries = lm_repository_snapshots (repo, &n);
+  for (i = 0; i < n; i++) {
+    char name[LM_SNAPSHOT_NAME_LEN];
+
+    lm_cli_snapshot_name (entries[i].vm, entries[i].time, name);
+    printf ("%s\n%s\n", entries[i].vm, name);
+  }
+  return 0;
+}
+
+static int
 run_completion (struct lm_cli *cli, struct lm_error *err)
 {
   const char *what = cli->args.operands[0];
@@ -189,8 +235,10 @@ run_completion (struct lm_cli *cli, struct lm_error *err)
     print_script ();
     return 0;
   }
-  if (strcmp (what, "sessions") == 0 || strcmp (what, "snapshots") == 0)
-    return 0;
+  if (strcmp (what, "sessions") == 0)
+    return print_sessions (err);
+  if (strcmp (what, "snapshots") == 0)
+    return print_snapshots (cli, err);
   return lm_error_set (err, LM_ERR_USAGE, "completion '%.40s': expected "
                        "bash, sessions or snapshots", what);
 }

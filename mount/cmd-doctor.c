@@ -223,18 +223,27 @@ check_repository (struct doctor *d)
         lm_repository_encrypted (repo) ? "encrypted" : "NOT encrypted", n);
 }
 
+/* Where sessions would be: the nearest folder that is there must let us
+ * write.  Nothing is made. */
 static void
 check_state_folder (struct doctor *d)
 {
   struct lm_error err = LM_ERROR_INIT;
-  CLEANUP_FREE char *path = lm_sessions_folder (&err);
+  CLEANUP_FREE char *path = lm_state_folder (&err);
+  CLEANUP_FREE char *nearest = path ? strdup (path) : NULL;
+  char *slash;
 
-  if (path == NULL)
+  if (nearest == NULL) {
     note (d, "sessions", STATE_BROKEN, "live mounts", NULL, "%s",
           err.message);
-  else if (access (path, W_OK) == -1)
-    note (d, "sessions", STATE_BROKEN, "live mounts", NULL, "%s: %s", path,
-          strerrordesc_np (errno));
+    return;
+  }
+  while (access (nearest, F_OK) == -1 &&
+         (slash = strrchr (nearest, '/')) != NULL && slash != nearest)
+    *slash = '\0';
+  if (access (nearest, W_OK | X_OK) == -1)
+    note (d, "sessions", STATE_BROKEN, "live mounts", NULL, "%s: %s",
+          nearest, strerrordesc_np (errno));
   else
     note (d, "sessions", STATE_OK, "live mounts", NULL, "%s", path);
 }

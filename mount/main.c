@@ -51,11 +51,13 @@ static int
 run (struct lm_cli *cli, int argc, char *argv[], struct lm_error *err)
 {
   int used, words;
+  bool named;
 
   if (lm_args_parse (&cli->args, NULL, true, argc, argv, &used, err) == -1)
     return lm_error_hint (err, "'livemount help' lists the commands and the "
                           "options before them");
-  if (cli->args.nr_operands == 0) {
+  named = cli->args.nr_operands > 0;
+  if (!named) {
     if (lm_args_flag (&cli->args, "version"))
       cli->command = &lm_cmd_version;
     else if (lm_args_flag (&cli->args, "help"))
@@ -81,7 +83,7 @@ run (struct lm_cli *cli, int argc, char *argv[], struct lm_error *err)
   cli->json = lm_args_flag (&cli->args, "json");
   cli->quiet = lm_args_flag (&cli->args, "quiet");
   cli->verbose = lm_args_flag (&cli->args, "verbose");
-  if (lm_args_flag (&cli->args, "help") && cli->command != &lm_cmd_help) {
+  if (named && lm_args_flag (&cli->args, "help")) {
     lm_help_command (cli->command);
     return LM_EXIT_OK;
   }

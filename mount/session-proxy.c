@@ -24,6 +24,7 @@
 #include "common/process.h"
 #include "common/random.h"
 #include "hypervisor-glue/nbd-uri.h"
+#include "mount/interrupt.h"
 #include "mount/quick-file.h"
 #include "common/banned.h"
 
@@ -311,7 +312,8 @@ wait_until_ready (const struct lm_session *s,
       snprintf (said, sizeof said, "%s", err->message);
       return use_log (s, log_path, log_from, said, err);
     }
-    if (lm_process_wait (process, 2, &ended, &end, err) == -1)
+    if (lm_interrupt_check ("mount", err) == -1 ||
+        lm_process_wait (process, 2, &ended, &end, err) == -1)
       return -1;
     if (ended)
       return use_log (s, log_path, log_from, "it ended without a word", err);

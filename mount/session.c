@@ -29,8 +29,8 @@
 
 /* ---- where ---- */
 
-static char *
-state_folder (struct lm_error *err)
+char *
+lm_state_folder (struct lm_error *err)
 {
   const char *dir = getenv ("LIVEMOUNT_STATE_DIR"), *home;
   char *path = NULL;
@@ -77,7 +77,7 @@ join (const char *folder, const char *file, struct lm_error *err)
 char *
 lm_sessions_folder (struct lm_error *err)
 {
-  CLEANUP_FREE char *state = state_folder (err);
+  CLEANUP_FREE char *state = lm_state_folder (err);
   CLEANUP_FREE char *path = state ? join (state, "sessions", err) : NULL;
 
   if (path == NULL || lm_mkdir_p (path, 0700, err) == -1)

@@ -96,6 +96,10 @@ struct lm_session {
   int64_t dropped;              /* when; 0: not dropped */
 };
 
+/* STATE.  Free it. */
+extern char *lm_state_folder (struct lm_error *err)
+  __attribute__ ((nonnull));
+
 /* STATE/sessions, made if need be.  Free it. */
 extern char *lm_sessions_folder (struct lm_error *err)
   __attribute__ ((nonnull));

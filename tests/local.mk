@@ -91,7 +91,10 @@ endif
 # mount/.
 if HAVE_CRITERION
 criterion_mount_tests = \
-	tests/unit/test-options
+	tests/unit/test-options \
+	tests/unit/test-restore-disk \
+	tests/unit/test-session \
+	tests/unit/test-table
 
 check_PROGRAMS += $(criterion_mount_tests)
 TESTS += $(criterion_mount_tests)
@@ -181,6 +184,8 @@ e2e_tests = \
 	tests/e2e/boot-kernel \
 	tests/e2e/boot-sata \
 	tests/e2e/boot-uefi \
+	tests/e2e/completion \
+	tests/e2e/help-and-doctor \
 	tests/e2e/interrupt-backup \
 	tests/e2e/kill-mount \
 	tests/e2e/live-mount
