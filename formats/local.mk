@@ -20,6 +20,8 @@ libformats_la_SOURCES = \
 	%reldir%/native/backup-disk.h \
 	%reldir%/native/backup.c \
 	%reldir%/native/backup.h \
+	%reldir%/native/check-objects.c \
+	%reldir%/native/check-objects.h \
 	%reldir%/native/check-packs.c \
 	%reldir%/native/check-packs.h \
 	%reldir%/native/check.c \

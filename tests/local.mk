@@ -46,6 +46,7 @@ criterion_tests = \
 	tests/conformance/test-store \
 	tests/conformance/test-target \
 	tests/corrupt/test-native-objects \
+	tests/corrupt/test-repository-damage \
 	tests/unit/test-backup \
 	tests/unit/test-client-state \
 	tests/unit/test-credentials \

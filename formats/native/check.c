@@ -19,6 +19,7 @@
 #include "common/cleanup.h"
 #include "common/hex.h"
 #include "common/timestamp.h"
+#include "formats/native/check-objects.h"
 #include "formats/native/check-packs.h"
 #include "formats/native/chunk-index.h"
 #include "formats/native/disk-map.h"
@@ -299,7 +300,9 @@ lm_check_run (struct lm_repository *repo,
   size_t n, i;
   int r;
 
-  r = lm_check_packs (&c, err);
+  r = lm_check_objects (&c, err);
+  if (r == 0)
+    r = lm_check_packs (&c, err);
   all = lm_repository_snapshots (repo, &n);
   for (i = 0; i < n && r == 0; i++)
     r = check_snapshot (&w, &all[i], err);

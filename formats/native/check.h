@@ -2,11 +2,12 @@
  *
  * Checking a repository: what is damaged, and which snapshots need it.
  *
- * Structure: the journal (by loading it), every live segment, every pack
- * that one names (size and sealed table of contents, compared entry by
- * entry), every manifest, every node of every map, and that every chunk
- * referred to is stored.  With read_data also: every stored chunk is read
- * from the store, authenticated, decoded, and its id computed again.
+ * Structure: every record of the journal and the chain of their hashes,
+ * checkpoints, key slots, leases and pins; every live segment, every pack
+ * that one names (size and sealed table of contents), every manifest,
+ * every node of every map, and that every chunk referred to is stored.
+ * With read_data also: every stored chunk is read from the store,
+ * authenticated, decoded, and its id computed again.
  *
  * Nothing is changed.
  */

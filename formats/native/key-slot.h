@@ -94,6 +94,13 @@ extern int lm_key_slot_add (struct lm_store *store,
                             struct lm_error *err)
   __attribute__ ((nonnull, warn_unused_result));
 
+/* Get and decode keys/<ID>, which must be what its name says. */
+extern int lm_key_slot_read (struct lm_store *store,
+                             const uint8_t id[LM_SLOT_ID_LEN],
+                             struct lm_key_slot *ret_slot,
+                             struct lm_error *err)
+  __attribute__ ((nonnull, warn_unused_result));
+
 /* All slots of this repository that decode, in the order of their ids;
  * those of others (an interrupted init leaves them) are left out.  FIRST
  * (or NULL) gets the error of the first one that did not decode.

@@ -89,10 +89,9 @@ compare_ids (const void *a, const void *b)
   return memcmp (a, b, LM_SLOT_ID_LEN);
 }
 
-/* Get and decode keys/<id>, which must be what its name says. */
-static int
-get_slot (struct lm_store *store, const uint8_t id[LM_SLOT_ID_LEN],
-          struct lm_key_slot *ret_slot, struct lm_error *err)
+int
+lm_key_slot_read (struct lm_store *store, const uint8_t id[LM_SLOT_ID_LEN],
+                  struct lm_key_slot *ret_slot, struct lm_error *err)
 {
   CLEANUP_FREE uint8_t *data = NULL;
   char name[LM_OBJECT_NAME_LEN];
@@ -133,7 +132,8 @@ lm_key_slots_list (struct lm_store *store,
   for (i = 0; i < names.n; i++) {
     struct lm_error slot_err = LM_ERROR_INIT;
 
-    if (get_slot (store, names.ids[i], &slots[n], &slot_err) == -1) {
+    if (lm_key_slot_read (store, names.ids[i], &slots[n],
+                          &slot_err) == -1) {
       /* One bad slot must not keep the others from opening. */
       if (slot_err.kind == LM_ERR_IO || slot_err.kind == LM_ERR_NOMEM) {
         *err = slot_err;
