@@ -16,6 +16,7 @@ static const struct fuzz_target *const all[] = {
   fuzz_glue_targets,
   fuzz_json_targets,
   fuzz_object_targets,
+  fuzz_overlay_targets,
   fuzz_table_targets,
   fuzz_text_targets,
   fuzz_image_targets,

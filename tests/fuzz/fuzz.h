@@ -36,6 +36,7 @@ extern const struct fuzz_target fuzz_glue_targets[];
 extern const struct fuzz_target fuzz_image_targets[];
 extern const struct fuzz_target fuzz_json_targets[];
 extern const struct fuzz_target fuzz_object_targets[];
+extern const struct fuzz_target fuzz_overlay_targets[];
 extern const struct fuzz_target fuzz_table_targets[];
 extern const struct fuzz_target fuzz_text_targets[];
 

@@ -7,6 +7,7 @@ fuzz_sources = \
 	%reldir%/fuzz-images.c \
 	%reldir%/fuzz-json.c \
 	%reldir%/fuzz-objects.c \
+	%reldir%/fuzz-overlay.c \
 	%reldir%/fuzz-tables.c \
 	%reldir%/fuzz-text.c \
 	%reldir%/fuzz.c \
@@ -14,7 +15,7 @@ fuzz_sources = \
 
 check_PROGRAMS += %reldir%/replay
 tests_fuzz_replay_SOURCES = $(fuzz_sources) %reldir%/replay-main.c
-tests_fuzz_replay_LDADD = libsupport.la libglue.la libformats.la libcommon.la
+tests_fuzz_replay_LDADD = libsupport.la libproxy.la libglue.la libformats.la libcommon.la
 
 fuzz_tests = %reldir%/replay-corpus
 EXTRA_DIST += %reldir%/libfuzzer-main.c %reldir%/words.dict
@@ -30,7 +31,8 @@ FUZZ_CFLAGS = -std=gnu11 -g -O1 -pthread -fno-omit-frame-pointer \
 fuzz_objects = $(patsubst %.c,fuzz-objects/%.o,$(filter %.c, \
 	$(fuzz_sources) %reldir%/libfuzzer-main.c \
 	tests/support/scratch.c tests/support/store-memory.c \
-	$(libcommon_la_SOURCES) $(libformats_la_SOURCES) $(libglue_la_SOURCES)))
+	$(libcommon_la_SOURCES) $(libformats_la_SOURCES) \
+	$(libglue_la_SOURCES) $(libproxy_la_SOURCES)))
 
 fuzz-objects/%.o: %.c
 	@$(MKDIR_P) $(@D)

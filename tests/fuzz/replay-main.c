@@ -119,8 +119,6 @@ seed_all (const char *corpus)
   const struct fuzz_target *t;
   size_t i;
 
-  /* The same files each time. */
-  lm_random_set_test_seed (random);
   lm_clock_set_test_time (1780000000);
   seed_corpus = corpus;
   for (i = 0; (t = fuzz_target_nr (i)); i++) {
@@ -130,6 +128,8 @@ seed_all (const char *corpus)
       die ("out of memory", NULL);
     mkdir (folder, 0755);
     seed_target = t->name;
+    /* The same files each time. */
+    lm_random_set_test_seed (random);
     t->seed (write_seed);
   }
   return 0;
