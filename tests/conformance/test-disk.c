@@ -165,9 +165,9 @@ convert (struct fixture *f, const char *format, const char *options)
   /* Some formats have no disk without a sector. */
   if (f->size == 0)
     cr_assert (zero (int, truncate (f->raw, 512)));
-  cr_assert (gt (int, asprintf (&cmd, "rm -f %s; qemu-img convert -f raw "
+  cr_assert (lt (int, 0, asprintf (&cmd, "rm -f %s; qemu-img convert -f raw "
                                 "-O %s %s %s %s", image, format, options,
-                                f->raw, image), 0));
+                                f->raw, image)));
   cr_assert (zero (int, system (cmd)), "%s", cmd);
   open_source (f, image, format, false);
 }
@@ -294,7 +294,7 @@ EACH_DISK (has_its_size_and_holds_its_data)
       cr_expect (ge (u64, f.disk->size, f.size));
       cr_expect (le (u64, f.disk->size, f.size + 2 * MIB));
     }
-    cr_expect (gt (u32, f.disk->preferred_block, 0));
+    cr_expect (lt (u32, 0, f.disk->preferred_block));
     expect_read (&f, 0, f.disk->size);
     leave (&f);
   }
@@ -372,7 +372,7 @@ check_extent (void *opaque, uint64_t offset, uint64_t len,
   if (++w->count == w->stop_at)
     return lm_error_set (err, LM_ERR_INTERRUPTED, "enough");
   cr_expect (eq (u64, offset, w->pos));
-  cr_expect (gt (u64, len, 0));
+  cr_expect (lt (u64, 0, len));
   w->pos = offset + len;
   if (type == LM_EXTENT_ZERO) {
     w->zeros += len;
@@ -409,7 +409,7 @@ EACH_DISK (extents_cover_exactly_and_agree_with_the_data)
     /* Where holes are stored as such, they are found. */
     if (sizes[i] > MIB && (enter == enter_file || enter == enter_nbdkit ||
                            enter == enter_qemu_nbd))
-      cr_expect (gt (u64, n, MIB));
+      cr_expect (lt (u64, MIB, n));
     if (enter == enter_file_holes)
       cr_expect (zero (u64, n));
     if (f.disk->size > 66000)

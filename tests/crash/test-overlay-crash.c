@@ -311,12 +311,12 @@ layer_file (const char *file)
   ssize_t n;
   FILE *fp;
 
-  cr_assert (gt (int, asprintf (&cmd, "ls %s/disks/disk0/layer-*/%s",
-                               crashed, file), 0));
+  cr_assert (lt (int, 0, asprintf (&cmd, "ls %s/disks/disk0/layer-*/%s",
+                               crashed, file)));
   fp = popen (cmd, "r");
   cr_assert (ne (ptr, fp, NULL));
   n = getline (&line, &alloc, fp);
-  cr_assert (gt (i64, n, 0));
+  cr_assert (lt (i64, 0, n));
   line[n - 1] = '\0';
   pclose (fp);
   free (cmd);
@@ -356,7 +356,7 @@ init (void)
   recorder.fallocate = rec_fallocate;
   open_again ();                /* makes it */
   close_it ();
-  cr_assert (gt (int, asprintf (&cmd, "cp -r %s %s", folder, crashed), 0));
+  cr_assert (lt (int, 0, asprintf (&cmd, "cp -r %s %s", folder, crashed)));
   cr_assert (eq (int, system (cmd), 0));
   free (cmd);
   crashed_data = layer_file ("data");
@@ -509,7 +509,7 @@ report (void)
   Test (overlay_crash, life_##n, .init = init, .fini = fini) \
   { \
     random_life (n, 250); \
-    cr_expect (gt (u64, states, 1500)); \
+    cr_expect (lt (u64, 1500, states)); \
     report (); \
   }
 

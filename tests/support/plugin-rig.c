@@ -55,12 +55,12 @@ find_plugin (void)
   if (given)
     plugin = strdup (given);
   else
-    cr_assert (gt (int, asprintf (&plugin, "%s/.libs/nbdkit-livemount-"
-                                  "plugin.so", top ? top : "."), 0));
+    cr_assert (lt (int, 0, asprintf (&plugin, "%s/.libs/nbdkit-livemount-"
+                                  "plugin.so", top ? top : ".")));
   if (system ("nbdkit --version >/dev/null 2>&1") != 0)
     cr_skip_test ("nbdkit is not installed");
-  cr_assert (gt (int, asprintf (&cmd, "nbdkit --dump-plugin %s >/dev/null "
-                                "2>&1", plugin), 0));
+  cr_assert (lt (int, 0, asprintf (&cmd, "nbdkit --dump-plugin %s >/dev/null "
+                                "2>&1", plugin)));
   r = system (cmd);
   free (cmd);
 #ifdef __SANITIZE_ADDRESS__
@@ -199,8 +199,8 @@ make_arguments (struct arguments *a, va_list ap)
       parameters[n++] = arg;
   }
   a->argv[a->n++] = plugin;
-  cr_assert (gt (int, asprintf (&a->repository, "repository=%s",
-                                repository), 0));
+  cr_assert (lt (int, 0, asprintf (&a->repository, "repository=%s",
+                                repository)));
   a->argv[a->n++] = a->repository;
   for (i = 0; i < n; i++)
     a->argv[a->n++] = parameters[i];

@@ -39,7 +39,7 @@ sh (const char *fmt, ...)
   va_list ap;
 
   va_start (ap, fmt);
-  cr_assert (gt (int, vasprintf (&cmd, fmt, ap), 0));
+  cr_assert (lt (int, 0, vasprintf (&cmd, fmt, ap)));
   va_end (ap);
   cr_assert (zero (int, chdir (lm_scratch_dir ())));
   cr_assert (zero (int, system (cmd)), "%s", cmd);

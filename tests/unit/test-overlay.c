@@ -46,8 +46,8 @@ file_has (const char *name, uint8_t byte, size_t run)
   FILE *fp;
   size_t n, i, same = 0;
 
-  cr_assert (gt (int, asprintf (&cmd, "cat %s/disks/disk0/layer-*/%s",
-                                folder, name), 0));
+  cr_assert (lt (int, 0, asprintf (&cmd, "cat %s/disks/disk0/layer-*/%s",
+                                folder, name)));
   fp = popen (cmd, "r");
   cr_assert (ne (ptr, fp, NULL));
   while ((n = fread (block, 1, sizeof block, fp)) > 0)
@@ -74,9 +74,9 @@ data_bytes (void)
   char *cmd = NULL, out[64] = "";
   FILE *fp;
 
-  cr_assert (gt (int, asprintf (&cmd,
+  cr_assert (lt (int, 0, asprintf (&cmd,
                                 "du -s -B1 %s/disks/disk0/layer-*/data",
-                                folder), 0));
+                                folder)));
   fp = popen (cmd, "r");
   cr_assert (ne (ptr, fp, NULL));
   cr_assert (ne (ptr, fgets (out, sizeof out, fp), NULL));
@@ -372,8 +372,8 @@ Test (overlay, refuses_a_layer_of_another_disk_or_parent, .init = rig_init,
   /* The other disk's layer under this disk's name. */
   memcpy (index.disks[0].layers[0], index.disks[1].layers[0], 16);
   cr_assert (eq (int, lm_overlay_index_write (fd, &index, &err), 0));
-  cr_assert (gt (int, asprintf (&cmd, "cp -r %s/disks/lock/* "
-                                "%s/disks/disk0/", folder, folder), 0));
+  cr_assert (lt (int, 0, asprintf (&cmd, "cp -r %s/disks/lock/* "
+                                "%s/disks/disk0/", folder, folder)));
   cr_assert (eq (int, system (cmd), 0));
   refused (&spec, SIZE, "belongs to disk lock, expected disk0",
            LM_ERR_USAGE);
@@ -388,7 +388,7 @@ write_index (const char *text)
   char *path = NULL;
   FILE *fp;
 
-  cr_assert (gt (int, asprintf (&path, "%s/overlay.json", folder), 0));
+  cr_assert (lt (int, 0, asprintf (&path, "%s/overlay.json", folder)));
   fp = fopen (path, "w");
   cr_assert (ge (int, fputs (text, fp), 0));
   fclose (fp);
@@ -434,8 +434,8 @@ Test (overlay, refuses_files_of_the_wrong_length,
   char *cmd = NULL;
 
   rig_close ();
-  cr_assert (gt (int, asprintf (&cmd, "truncate -s -1 %s/disks/disk0/"
-                                "layer-*/data", folder), 0));
+  cr_assert (lt (int, 0, asprintf (&cmd, "truncate -s -1 %s/disks/disk0/"
+                                "layer-*/data", folder)));
   cr_assert (eq (int, system (cmd), 0));
   refused (&spec, SIZE, "data: 3149823 bytes, expected 3149824",
            LM_ERR_CORRUPT);
