@@ -116,7 +116,10 @@ lm_session_save (const struct lm_session *s, struct lm_error *err)
   text = lm_json_dump (v, &len, err);
   if (text == NULL ||
       lm_file_replace (s->folder_fd, "session.json", text, len, 0600, err)
-      == -1 || lm_sync_parent (AT_FDCWD, s->folder, err) == -1)
+      == -1 ||
+      /* Later its name does not change any more. */
+      (s->stage == LM_SESSION_CREATING &&
+       lm_sync_parent (AT_FDCWD, s->folder, err) == -1))
     return lm_error_prefix (err, "session %s", s->name);
   return 0;
 }
