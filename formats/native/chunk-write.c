@@ -244,8 +244,8 @@ lm_chunk_write (struct lm_chunk_writer *w, enum lm_object_type type,
                      err) == -1 ||
       lm_pack_writer_add (w->packs, &ref, stored, err) == -1)
     return -1;
-  __atomic_fetch_add (&w->statistics.stored, ref.stored_len,
-                      __ATOMIC_RELAXED);
+  LM_LOCK_FOR_SCOPE (&w->lock);
+  w->statistics.stored += ref.stored_len;
   return 0;
 }
 
@@ -349,5 +349,4 @@ lm_chunk_writer_get_statistics (struct lm_chunk_writer *w,
   LM_LOCK_FOR_SCOPE (&w->lock);
 
   *ret = w->statistics;
-  ret->stored = __atomic_load_n (&w->statistics.stored, __ATOMIC_RELAXED);
 }
