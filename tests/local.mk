@@ -142,6 +142,8 @@ EXTRA_DIST += \
 	%reldir%/support/images/server-day3.sh \
 	%reldir%/support/images/server.sh \
 	%reldir%/support/make-image \
+	%reldir%/support/sanitized/leaks \
+	%reldir%/support/sanitized/nbdkit \
 	%reldir%/support/serial-talk
 
 # The benchmark; `make bench-programs` is what it needs built.

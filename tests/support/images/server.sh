@@ -21,7 +21,8 @@ recipe_make_server1 () {
 
 # make_server_day TMP DAY BEFORE.raw ROOT.TAR: let the guest itself live on for
 # a day.  Changing the tree and making the file system anew would move every
-# file; a file system that changes in use is what a backup meets.
+# file; a file system that changes in use is what a backup meets.  The packages
+# of the day come on a second disk and never lie on this one.
 make_server_day () {
   local tmp=$1 day=$2
   mkdir -p "$tmp/r"
@@ -31,8 +32,8 @@ make_server_day () {
   cp --sparse=always "$3" "$tmp/disk"
   "$here/boot-check" --write --drive "$tmp/day.tar" --memory 1024 \
     --timeout 3600 --log "$tmp/console" --poweroff \
-    --run 'mkdir /root/day' --run 'tar -C /root/day -xf /dev/vdb' \
-    --run 'cd /root/day && sh ./run' --run 'rm -r /root/day' \
+    --run 'mkdir /run/day && mount -t tmpfs -o size=800m day /run/day' \
+    --run 'tar -C /run/day -xf /dev/vdb' --run 'cd /run/day && sh ./run' \
     "$tmp/disk"
   e2fsck -fn "$tmp/disk?offset=1048576"
   mv "$tmp/disk" "$tmp/out"
