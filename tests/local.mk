@@ -109,7 +109,9 @@ criterion_proxy_tests = \
 	tests/crash/test-overlay-crash \
 	tests/unit/test-cache \
 	tests/unit/test-overlay \
-	tests/unit/test-overlay-faults
+	tests/unit/test-overlay-faults \
+	tests/unit/test-proxy-config \
+	tests/unit/test-readahead
 
 check_PROGRAMS += $(criterion_proxy_tests)
 TESTS += $(criterion_proxy_tests)

@@ -20,6 +20,10 @@
 #include "common/cleanup.h"
 #include "common/io.h"
 #include "formats/disk-open.h"
+#include "formats/native/keys.h"
+#include "proxy/cache.h"
+#include "proxy/guard-disk.h"
+#include "proxy/overlay.h"
 #include "tests/support/loop.h"
 #include "tests/support/memory-disk.h"
 #include "tests/support/nbdkit.h"
@@ -38,6 +42,9 @@ struct fixture {
   struct lm_disk *disk;
   char *loop;
   struct nbd_process server;
+  struct lm_cache *cache;
+  struct lm_overlay *overlay;
+  struct lm_keys *keys;
 };
 
 /* 40 KiB of zeros after each 24 KiB of data, not aligned to 64 KiB for
@@ -90,6 +97,58 @@ static void
 enter_memory (struct fixture *f)
 {
   f->disk = &memory_disk_new (f->data, f->size, 65536)->disk;
+}
+
+/* The wrappers of the proxy. */
+
+static void
+enter_cache (struct fixture *f)
+{
+  struct lm_error err = LM_ERROR_INIT;
+
+  enter_memory (f);
+  f->cache = lm_cache_new (MIB, 65536, &err);
+  cr_assert (ne (ptr, f->cache, NULL), "%s", err.message);
+  f->disk = lm_cache_disk_new (f->cache, f->disk, &err);
+  cr_assert (ne (ptr, f->disk, NULL), "%s", err.message);
+}
+
+static void
+enter_guard (struct fixture *f)
+{
+  static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
+  struct lm_error err = LM_ERROR_INIT;
+
+  enter_memory (f);
+  f->disk = lm_guard_disk_new (f->disk, &lock, &err);
+  cr_assert (ne (ptr, f->disk, NULL), "%s", err.message);
+}
+
+/* The first half is wrong below, and right in the overlay. */
+static void
+enter_overlay (struct fixture *f)
+{
+  static const uint8_t id[16] = "sixteen bytes..";
+  static unsigned count;
+  const struct lm_overlay_disk_spec disk = { "disk0", f->size };
+  struct lm_overlay_spec spec = {
+    .repository = id, .snapshot = id, .disks = &disk, .nr_disks = 1,
+  };
+  CLEANUP_FREE char *folder = lm_scratch_path ("overlay%u", count++);
+  struct lm_error err = LM_ERROR_INIT;
+  struct memory_disk *base;
+
+  enter_memory (f);
+  base = (struct memory_disk *) f->disk;
+  memset (base->data, 0xee, f->size / 2);
+  spec.keys = f->keys = lm_keys_new (id, NULL, &err);
+  f->overlay = lm_overlay_open (folder, &spec, &err);
+  cr_assert (ne (ptr, f->overlay, NULL), "%s", err.message);
+  f->disk = lm_overlay_disk_open (f->overlay, "disk0", f->disk, &err);
+  cr_assert (ne (ptr, f->disk, NULL), "%s", err.message);
+  cr_assert (zero (int, lm_overlay_disk_pwrite (f->disk, f->data,
+                                                f->size / 2, 0, &err)),
+             "%s", err.message);
 }
 
 static void
@@ -206,6 +265,9 @@ static void
 leave (struct fixture *f)
 {
   lm_disk_close (f->disk);
+  lm_cache_free (f->cache);
+  lm_overlay_close (f->overlay);
+  lm_keys_free (f->keys);
   if (f->server.pid)
     nbd_process_stop (&f->server);
   if (f->loop)
@@ -234,6 +296,9 @@ begin (struct fixture *f, uint64_t size, void (*enter) (struct fixture *))
 #define EACH_DISK(test) \
   static void test (void (*enter) (struct fixture *)); \
   RUN_ON (memory, test) \
+  RUN_ON (cache, test) \
+  RUN_ON (guard, test) \
+  RUN_ON (overlay, test) \
   RUN_ON (file, test) \
   RUN_ON (file_holes, test) \
   RUN_ON (block, test) \
