@@ -107,6 +107,7 @@ criterion_proxy_tests = \
 	tests/e2e/test-plugin \
 	tests/unit/test-bitmap \
 	tests/crash/test-overlay-crash \
+	tests/crash/test-overlay-ext4 \
 	tests/unit/test-cache \
 	tests/unit/test-overlay \
 	tests/unit/test-overlay-faults \
