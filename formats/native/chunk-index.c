@@ -366,8 +366,8 @@ build_missing (struct lm_chunk_index *index,
   return index->nr_bad > 0 ? salvage (index, err) : 0;
 }
 
-int
-lm_chunk_index_sync (struct lm_chunk_index *index,
+static int
+try_sync (struct lm_chunk_index *index,
                      const uint8_t (*segments)[LM_NAME_ID_LEN], size_t n,
                      struct lm_error *err)
 {
@@ -400,6 +400,22 @@ lm_chunk_index_sync (struct lm_chunk_index *index,
   if (covered.n == n)
     return 0;
   return build_missing (index, segments, n, &covered, err);
+}
+
+int
+lm_chunk_index_sync (struct lm_chunk_index *index,
+                     const uint8_t (*segments)[LM_NAME_ID_LEN], size_t n,
+                     struct lm_error *err)
+{
+  int tries = 0, r;
+
+  /* The cache may be deleted at any time, also between building a run
+   * and mapping it. */
+  do {
+    lm_error_clear (err);
+    r = try_sync (index, segments, n, err);
+  } while (r == -1 && err->kind == LM_ERR_NOT_FOUND && ++tries < 20);
+  return r;
 }
 
 int
