@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,9 @@ struct lm_chunk_index {
   struct lm_store *store;
   const struct lm_keys *keys;
   int dirfd;
+  pthread_mutex_t refresh_lock; /* one refresh at a time; before lock */
+  pthread_rwlock_t lock;        /* the runs, for those who only look */
+  uint64_t generation;          /* counts refreshes; atomic */
   size_t nr_runs;
   struct mapped runs[RUNS_MAX]; /* from large to small */
   /* What could not be read, and what was found without it. */
@@ -70,24 +74,41 @@ forget_runs (struct lm_chunk_index *index)
   index->salvaged.id_len = LM_NAME_ID_LEN;
 }
 
-struct lm_chunk_index *
-lm_chunk_index_new (struct lm_store *store, const struct lm_keys *keys,
-                    const char *cache_dir, struct lm_error *err)
+static struct lm_chunk_index *
+index_new (struct lm_store *store, const struct lm_keys *keys,
+           struct lm_error *err)
 {
   struct lm_chunk_index *index = calloc (1, sizeof *index);
-  CLEANUP_FREE char *path = NULL;
-  char hex[2 * LM_NAME_ID_LEN + 1];
 
-  lm_hex_encode (keys->repository, LM_NAME_ID_LEN, hex);
-  if (index == NULL || asprintf (&path, "%s/%s", cache_dir, hex) == -1) {
-    path = NULL;
-    free (index);
+  if (index == NULL) {
     lm_error_set (err, LM_ERR_NOMEM, "out of memory");
     return NULL;
   }
   index->store = store;
   index->keys = keys;
   index->dirfd = -1;
+  index->salvaged.id_len = LM_NAME_ID_LEN;
+  pthread_mutex_init (&index->refresh_lock, NULL);
+  pthread_rwlock_init (&index->lock, NULL);
+  return index;
+}
+
+struct lm_chunk_index *
+lm_chunk_index_new (struct lm_store *store, const struct lm_keys *keys,
+                    const char *cache_dir, struct lm_error *err)
+{
+  struct lm_chunk_index *index = index_new (store, keys, err);
+  CLEANUP_FREE char *path = NULL;
+  char hex[2 * LM_NAME_ID_LEN + 1];
+
+  if (index == NULL)
+    return NULL;
+  lm_hex_encode (keys->repository, LM_NAME_ID_LEN, hex);
+  if (asprintf (&path, "%s/%s", cache_dir, hex) == -1) {
+    path = NULL;
+    lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+    goto fail;
+  }
   if (lm_mkdir_p (path, 0700, err) == -1)
     goto fail;
   index->dirfd = lm_io->openat (AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
@@ -114,6 +135,8 @@ lm_chunk_index_free (struct lm_chunk_index *index)
   if (index->dirfd != -1)
     close (index->dirfd);
   free (index->bad);
+  pthread_rwlock_destroy (&index->lock);
+  pthread_mutex_destroy (&index->refresh_lock);
   free (index);
 }
 
@@ -127,10 +150,12 @@ compare_runs (const void *va, const void *vb)
   return na > nb ? -1 : na < nb;
 }
 
-/* Does RUN stand mostly for live segments?  Adds those to COVERED. */
+/* Does RUN stand mostly (STRICT: only) for live segments?  Adds those to
+ * COVERED. */
 static int
 cover (const struct lm_index_run *run, const struct lm_id_set *live,
-       struct lm_id_set *covered, bool *ret_keep, struct lm_error *err)
+       bool strict, struct lm_id_set *covered, bool *ret_keep,
+       struct lm_error *err)
 {
   uint32_t n, i, alive = 0;
   const uint8_t (*segments)[LM_NAME_ID_LEN] = lm_index_run_segments (run,
@@ -138,7 +163,7 @@ cover (const struct lm_index_run *run, const struct lm_id_set *live,
 
   for (i = 0; i < n; i++)
     alive += lm_id_set_has (live, segments[i]);
-  *ret_keep = 2 * alive >= n && alive > 0;
+  *ret_keep = (strict ? alive == n : 2 * alive >= n) && alive > 0;
   if (!*ret_keep)
     return 0;
   for (i = 0; i < n; i++)
@@ -152,7 +177,8 @@ cover (const struct lm_index_run *run, const struct lm_id_set *live,
  * killed builder left are removed. */
 static int
 map_runs (struct lm_chunk_index *index, const struct lm_id_set *live,
-          struct lm_id_set *covered, bool clean, struct lm_error *err)
+          bool strict, struct lm_id_set *covered, bool clean,
+          struct lm_error *err)
 {
   CLEANUP_CLOSEDIR DIR *dir = NULL;
   struct dirent *d;
@@ -175,7 +201,8 @@ map_runs (struct lm_chunk_index *index, const struct lm_id_set *live,
     if (strlen (d->d_name) == LM_INDEX_RUN_NAME_LEN)
       run = lm_index_run_open (index->dirfd, d->d_name,
                                index->keys->repository, &ignored);
-    if (run != NULL && cover (run, live, covered, &keep, err) == -1) {
+    if (run != NULL &&
+        cover (run, live, strict, covered, &keep, err) == -1) {
       lm_index_run_close (run);
       return -1;
     }
@@ -368,8 +395,8 @@ build_missing (struct lm_chunk_index *index,
 
 static int
 try_sync (struct lm_chunk_index *index,
-                     const uint8_t (*segments)[LM_NAME_ID_LEN], size_t n,
-                     struct lm_error *err)
+          const uint8_t (*segments)[LM_NAME_ID_LEN], size_t n, bool strict,
+          struct lm_error *err)
 {
   CLEANUP (lm_id_set_release) struct lm_id_set live =
     LM_ID_SET_INIT (LM_NAME_ID_LEN);
@@ -383,7 +410,7 @@ try_sync (struct lm_chunk_index *index,
   for (i = 0; i < n; i++)
     if (lm_id_set_add (&live, segments[i], 0, err) == -1)
       return -1;
-  if (map_runs (index, &live, &covered, false, err) == -1)
+  if (map_runs (index, &live, strict, &covered, false, err) == -1)
     return -1;
   if (covered.n == n)
     return 0;
@@ -395,17 +422,17 @@ try_sync (struct lm_chunk_index *index,
     return lm_error_errno (err, errno, "index cache: lock");
   lm_id_set_release (&covered);
   covered.id_len = LM_NAME_ID_LEN;
-  if (map_runs (index, &live, &covered, true, err) == -1)
+  if (map_runs (index, &live, strict, &covered, true, err) == -1)
     return -1;
   if (covered.n == n)
     return 0;
   return build_missing (index, segments, n, &covered, err);
 }
 
-int
-lm_chunk_index_sync (struct lm_chunk_index *index,
-                     const uint8_t (*segments)[LM_NAME_ID_LEN], size_t n,
-                     struct lm_error *err)
+static int
+sync_runs (struct lm_chunk_index *index,
+           const uint8_t (*segments)[LM_NAME_ID_LEN], size_t n, bool strict,
+           struct lm_error *err)
 {
   int tries = 0, r;
 
@@ -413,16 +440,100 @@ lm_chunk_index_sync (struct lm_chunk_index *index,
    * and mapping it. */
   do {
     lm_error_clear (err);
-    r = try_sync (index, segments, n, err);
+    r = try_sync (index, segments, n, strict, err);
   } while (r == -1 && err->kind == LM_ERR_NOT_FOUND && ++tries < 20);
   return r;
 }
 
 int
-lm_chunk_index_find (const struct lm_chunk_index *index,
-                     enum lm_object_type type, const uint8_t id[LM_ID_LEN],
-                     struct lm_chunk_location *ret_locations, int max,
+lm_chunk_index_sync (struct lm_chunk_index *index,
+                     const uint8_t (*segments)[LM_NAME_ID_LEN], size_t n,
                      struct lm_error *err)
+{
+  return sync_runs (index, segments, n, false, err);
+}
+
+int
+lm_chunk_index_sync_strict (struct lm_chunk_index *index,
+                            const uint8_t (*segments)[LM_NAME_ID_LEN],
+                            size_t n, struct lm_error *err)
+{
+  return sync_runs (index, segments, n, true, err);
+}
+
+uint64_t
+lm_chunk_index_generation (const struct lm_chunk_index *index)
+{
+  return __atomic_load_n (&index->generation, __ATOMIC_ACQUIRE);
+}
+
+/* What finding looks at, from one to the other and back.  (What counts for
+ * deduplication is known of none of the new runs: a writer that refreshes
+ * stores some chunks again.) */
+static void
+swap_runs (struct lm_chunk_index *a, struct lm_chunk_index *b)
+{
+  struct lm_id_set salvaged = a->salvaged;
+  size_t i, n = a->nr_runs > b->nr_runs ? a->nr_runs : b->nr_runs;
+
+  for (i = 0; i < n; i++) {
+    struct mapped m = a->runs[i];
+
+    a->runs[i] = b->runs[i];
+    b->runs[i] = m;
+  }
+  i = a->nr_runs;
+  a->nr_runs = b->nr_runs;
+  b->nr_runs = i;
+  a->salvaged = b->salvaged;
+  b->salvaged = salvaged;
+}
+
+/* It is built beside the old one, which may take a while. */
+int
+lm_chunk_index_refresh (struct lm_chunk_index *index, uint64_t generation,
+                        const uint8_t (*segments)[LM_NAME_ID_LEN], size_t n,
+                        struct lm_error *err)
+{
+  LM_LOCK_FOR_SCOPE (&index->refresh_lock);
+  struct lm_chunk_index *fresh;
+  int r;
+
+  if (generation != index->generation)
+    return 0;
+  fresh = index_new (index->store, index->keys, err);
+  if (fresh == NULL)
+    return -1;
+  fresh->dirfd = fcntl (index->dirfd, F_DUPFD_CLOEXEC, 0);
+  r = fresh->dirfd == -1 ? lm_error_errno (err, errno, "index cache")
+    : lm_chunk_index_sync (fresh, segments, n, err);
+  if (r == 0) {
+    pthread_rwlock_wrlock (&index->lock);
+    swap_runs (index, fresh);
+    __atomic_store_n (&index->generation, generation + 1, __ATOMIC_RELEASE);
+    pthread_rwlock_unlock (&index->lock);
+  }
+  lm_chunk_index_free (fresh);
+  return r == 0 ? 1 : -1;
+}
+
+size_t
+lm_chunk_index_nr_runs (const struct lm_chunk_index *index)
+{
+  return index->nr_runs;
+}
+
+const struct lm_index_run *
+lm_chunk_index_run (const struct lm_chunk_index *index, size_t i)
+{
+  return index->runs[i].run;
+}
+
+static int
+find_locked (const struct lm_chunk_index *index, enum lm_object_type type,
+             const uint8_t id[LM_ID_LEN],
+             struct lm_chunk_location *ret_locations, int max,
+             struct lm_error *err)
 {
   int found = 0;
   size_t i;
@@ -458,6 +569,20 @@ lm_chunk_index_find (const struct lm_chunk_index *index,
 }
 
 int
+lm_chunk_index_find (struct lm_chunk_index *index, enum lm_object_type type,
+                     const uint8_t id[LM_ID_LEN],
+                     struct lm_chunk_location *ret_locations, int max,
+                     struct lm_error *err)
+{
+  int n;
+
+  pthread_rwlock_rdlock (&index->lock);
+  n = find_locked (index, type, id, ret_locations, max, err);
+  pthread_rwlock_unlock (&index->lock);
+  return n;
+}
+
+int
 lm_chunk_index_set_whole (struct lm_chunk_index *index,
                           const struct lm_id_set *whole,
                           struct lm_error *err)
@@ -485,9 +610,9 @@ lm_chunk_index_set_whole (struct lm_chunk_index *index,
   return 0;
 }
 
-bool
-lm_chunk_index_has (const struct lm_chunk_index *index,
-                    enum lm_object_type type, const uint8_t id[LM_ID_LEN])
+static bool
+has_locked (const struct lm_chunk_index *index, enum lm_object_type type,
+            const uint8_t id[LM_ID_LEN])
 {
   size_t i;
 
@@ -509,6 +634,18 @@ lm_chunk_index_has (const struct lm_chunk_index *index,
     }
   }
   return false;
+}
+
+bool
+lm_chunk_index_has (struct lm_chunk_index *index, enum lm_object_type type,
+                    const uint8_t id[LM_ID_LEN])
+{
+  bool has;
+
+  pthread_rwlock_rdlock (&index->lock);
+  has = has_locked (index, type, id);
+  pthread_rwlock_unlock (&index->lock);
+  return has;
 }
 
 const uint8_t (*

@@ -8,7 +8,8 @@
  * look-up asks a handful of runs, and what a backup adds costs what it
  * is, not what the repository is.
  *
- * After lm_chunk_index_sync, finding is thread-safe and takes no lock.
+ * After lm_chunk_index_sync, finding is thread-safe, also beside
+ * lm_chunk_index_refresh.
  */
 #ifndef LM_FORMATS_NATIVE_CHUNK_INDEX_H
 #define LM_FORMATS_NATIVE_CHUNK_INDEX_H
@@ -19,6 +20,7 @@
 
 #include "common/error.h"
 #include "formats/native/id-set.h"
+#include "formats/native/index-run.h"
 #include "formats/native/keys.h"
 #include "formats/native/seal.h"
 #include "formats/store.h"
@@ -44,6 +46,26 @@ extern int lm_chunk_index_sync (struct lm_chunk_index *index,
                                 size_t n, struct lm_error *err)
   __attribute__ ((nonnull (1, 4), warn_unused_result));
 
+/* The same, and what segments that are not live named is gone from the
+ * index, which otherwise is left in until it is half of a run. */
+extern int
+lm_chunk_index_sync_strict (struct lm_chunk_index *index,
+                            const uint8_t (*segments)[LM_NAME_ID_LEN],
+                            size_t n, struct lm_error *err)
+  __attribute__ ((nonnull (1, 4), warn_unused_result));
+
+/* For readers that meet a pack that is gone, since `gc` moved what was in
+ * it: make it the index of these segments while others go on finding.
+ * Returns 1, or 0 if it was refreshed since GENERATION was looked at. */
+extern uint64_t
+lm_chunk_index_generation (const struct lm_chunk_index *index)
+  __attribute__ ((nonnull));
+extern int
+lm_chunk_index_refresh (struct lm_chunk_index *index, uint64_t generation,
+                        const uint8_t (*segments)[LM_NAME_ID_LEN], size_t n,
+                        struct lm_error *err)
+  __attribute__ ((nonnull (1, 5), warn_unused_result));
+
 struct lm_chunk_location {
   uint8_t pack[LM_NAME_ID_LEN];
   uint32_t offset;              /* bytes, within the pack */
@@ -52,7 +74,7 @@ struct lm_chunk_location {
 
 /* Up to MAX places where the chunk or node is stored.  Returns how many,
  * or -1 when the mapped form is damaged (delete it then). */
-extern int lm_chunk_index_find (const struct lm_chunk_index *index,
+extern int lm_chunk_index_find (struct lm_chunk_index *index,
                                 enum lm_object_type type,
                                 const uint8_t id[LM_ID_LEN],
                                 struct lm_chunk_location *ret_locations,
@@ -66,9 +88,17 @@ extern int lm_chunk_index_set_whole (struct lm_chunk_index *index,
                                      const struct lm_id_set *whole,
                                      struct lm_error *err)
   __attribute__ ((nonnull, warn_unused_result));
-extern bool lm_chunk_index_has (const struct lm_chunk_index *index,
+extern bool lm_chunk_index_has (struct lm_chunk_index *index,
                                 enum lm_object_type type,
                                 const uint8_t id[LM_ID_LEN])
+  __attribute__ ((nonnull));
+
+/* The runs themselves, for a pass over all entries.  A run may also cover
+ * segments that are not live any more; after _sync_strict none does. */
+extern size_t lm_chunk_index_nr_runs (const struct lm_chunk_index *index)
+  __attribute__ ((nonnull));
+extern const struct lm_index_run *
+lm_chunk_index_run (const struct lm_chunk_index *index, size_t i)
   __attribute__ ((nonnull));
 
 /* The segments that were gone or damaged, 16 bytes each, and the packs

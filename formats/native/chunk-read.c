@@ -90,10 +90,10 @@ hint_cache (const struct lm_repository *repo, struct lm_error *err)
                         "index cache below %.200s", repo->cache_dir);
 }
 
-int
-lm_chunk_read (struct lm_repository *repo, enum lm_object_type type,
-               const uint8_t id[LM_ID_LEN], void *plain, uint32_t max_len,
-               uint32_t *ret_len, struct lm_error *err)
+static int
+read_once (struct lm_repository *repo, enum lm_object_type type,
+           const uint8_t id[LM_ID_LEN], void *plain, uint32_t max_len,
+           uint32_t *ret_len, struct lm_error *err)
 {
   struct lm_chunk_location copies[COPIES_MAX];
   const char *what = type == LM_TYPE_NODE ? "map node" : "chunk";
@@ -126,4 +126,23 @@ lm_chunk_read (struct lm_repository *repo, enum lm_object_type type,
   if (err->kind == LM_ERR_CORRUPT)
     hint_cache (repo, err);
   return lm_error_prefix (err, "%s %.16s…", what, hex);
+}
+
+/* `gc` may have moved the chunk to another pack since the index was made:
+ * then look once more. */
+int
+lm_chunk_read (struct lm_repository *repo, enum lm_object_type type,
+               const uint8_t id[LM_ID_LEN], void *plain, uint32_t max_len,
+               uint32_t *ret_len, struct lm_error *err)
+{
+  uint64_t generation = lm_chunk_index_generation (repo->index);
+  struct lm_error ignored = LM_ERROR_INIT;
+
+  if (read_once (repo, type, id, plain, max_len, ret_len, err) == 0)
+    return 0;
+  if (err->kind != LM_ERR_NOT_FOUND ||
+      lm_repository_refresh_index (repo, generation, &ignored) == -1)
+    return -1;
+  lm_error_clear (err);
+  return read_once (repo, type, id, plain, max_len, ret_len, err);
 }

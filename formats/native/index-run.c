@@ -226,6 +226,54 @@ lm_index_run_find (const struct lm_index_run *run,
   return run->nr_entries;
 }
 
+uint64_t
+lm_index_run_key (const struct lm_index_run *run, uint64_t pos)
+{
+  return lm_get_be64 (run->entries[pos].id);
+}
+
+uint64_t
+lm_index_run_seek (const struct lm_index_run *run, uint64_t from,
+                   uint64_t key)
+{
+  uint64_t lo = from, hi, step = 1;
+
+  /* Gallop, then halve: a pass looks for neighbours. */
+  while (lo < run->nr_entries && lm_index_run_key (run, lo) < key) {
+    from = lo + 1;
+    lo += step;
+    step *= 2;
+  }
+  hi = lm_min_u64 (lo, run->nr_entries);
+  lo = from;
+  while (lo < hi) {
+    uint64_t middle = lo + (hi - lo) / 2;
+
+    if (lm_index_run_key (run, middle) < key)
+      lo = middle + 1;
+    else
+      hi = middle;
+  }
+  return lo;
+}
+
+void
+lm_index_run_passed (const struct lm_index_run *run, uint64_t from,
+                     uint64_t to)
+{
+  const uintptr_t page = 4096;
+  uintptr_t start = (uintptr_t) &run->entries[from] & -page;
+  uintptr_t end = (uintptr_t) &run->entries[to] & -page;
+  uintptr_t limit = (uintptr_t) run->map + run->len;
+
+  /* Both are hints, and the file's pages stay in the page cache. */
+  if (end > start) {
+    (void) madvise ((void *) start, end - start, MADV_DONTNEED);
+    (void) madvise ((void *) end, lm_min_u64 (end - start, limit - end),
+                    MADV_WILLNEED);
+  }
+}
+
 int
 lm_index_run_get (const struct lm_index_run *run, uint64_t pos,
                   struct lm_entry *ret_e, uint8_t ret_base[LM_ID_LEN],

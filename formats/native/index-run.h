@@ -49,6 +49,19 @@ extern void lm_index_run_pack (const struct lm_index_run *run, uint32_t nr,
 extern uint64_t lm_index_run_find (const struct lm_index_run *run,
                                    const uint8_t id[LM_ID_LEN]);
 
+/* For a pass over all of it: the first position from FROM on whose id is
+ * not less than KEY in its first 8 bytes (big-endian), or the number of
+ * entries.  Cheap when it is near FROM. */
+extern uint64_t lm_index_run_seek (const struct lm_index_run *run,
+                                   uint64_t from, uint64_t key);
+/* The first 8 bytes of the id at POS, likewise. */
+extern uint64_t lm_index_run_key (const struct lm_index_run *run,
+                                  uint64_t pos);
+/* A pass is through with the entries in [FROM, TO): they need not stay in
+ * this process's memory, and what follows will be read soon. */
+extern void lm_index_run_passed (const struct lm_index_run *run,
+                                 uint64_t from, uint64_t to);
+
 /* Decode the entry at POS.  The pack is a number for lm_index_run_pack.
  * LM_ERR_CORRUPT when it points outside of the run's tables. */
 extern int lm_index_run_get (const struct lm_index_run *run, uint64_t pos,

@@ -33,7 +33,19 @@ struct lm_repository {
   bool loaded;
   struct lm_journal_state state;
   struct lm_chunk_index *index;         /* owned; NULL until _load */
+  uint64_t index_sequence;      /* the record that the index is after;
+                                 * atomic, also changed by refreshes */
 };
+
+/* A reader met a pack that is gone: bring the index to the end of the
+ * journal, if that was not done since GENERATION
+ * (lm_chunk_index_generation) was looked at.  The state, which others
+ * look at, stays as it is.  LM_ERR_NOT_FOUND when there is nothing new.
+ * Any thread. */
+extern int lm_repository_refresh_index (struct lm_repository *repo,
+                                        uint64_t generation,
+                                        struct lm_error *err)
+  __attribute__ ((nonnull, warn_unused_result));
 
 /* 0 if this handle may change the repository. */
 extern int lm_repository_check_writable (const struct lm_repository *repo,

@@ -285,31 +285,72 @@ try_sync_index (struct lm_repository *repo,
   return lm_chunk_index_sync (repo->index, ids, n, err);
 }
 
+/* The ids of the live segments, to be freed. */
+static uint8_t (*
+segment_ids (const struct lm_journal_state *state, struct lm_error *err))
+  [LM_NAME_ID_LEN]
+{
+  uint8_t (*ids)[LM_NAME_ID_LEN] = calloc (state->nr_segments + 1,
+                                           sizeof *ids);
+  size_t i;
+
+  if (ids == NULL)
+    lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+  for (i = 0; ids && i < state->nr_segments; i++)
+    memcpy (ids[i], state->segments[i].id, LM_NAME_ID_LEN);
+  return ids;
+}
+
 /* Make the mapped index that of the live segments.  The cache may be
  * deleted at any time, under our hands too: then make it again. */
 static int
 sync_index (struct lm_repository *repo, struct lm_error *err)
 {
   const struct lm_journal_state *state = &repo->state;
-  CLEANUP_FREE uint8_t *ids = calloc (state->nr_segments + 1,
-                                      LM_NAME_ID_LEN);
+  CLEANUP_FREE void *ids = segment_ids (state, err);
   int r, tries = 0;
-  size_t i;
 
   if (ids == NULL)
-    return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
-  for (i = 0; i < state->nr_segments; i++)
-    memcpy (ids + i * LM_NAME_ID_LEN, state->segments[i].id,
-            LM_NAME_ID_LEN);
+    return -1;
   for (;;) {
-    r = try_sync_index (repo, (const uint8_t (*)[LM_NAME_ID_LEN]) ids,
-                        state->nr_segments, err);
+    r = try_sync_index (repo, ids, state->nr_segments, err);
     if (r == 0 || err->sys_errno != ENOENT || ++tries == 10)
       return r;
     lm_chunk_index_free (repo->index);
     repo->index = NULL;
     lm_error_clear (err);
   }
+}
+
+int
+lm_repository_refresh_index (struct lm_repository *repo, uint64_t generation,
+                             struct lm_error *err)
+{
+  CLEANUP (lm_journal_state_release) struct lm_journal_state state = { 0 };
+  CLEANUP_FREE void *ids = NULL;
+  char next[LM_OBJECT_NAME_LEN];
+  uint64_t size;
+  int r;
+
+  if (generation != lm_chunk_index_generation (repo->index))
+    return 0;
+  /* What is really lost is asked for again and again. */
+  lm_object_name_sequence ("journal", 1 +
+                           __atomic_load_n (&repo->index_sequence,
+                                            __ATOMIC_ACQUIRE), next);
+  if (lm_store_stat (repo->store, next, &size, err) == -1 ||
+      lm_journal_state_init (&state, err) == -1 ||
+      lm_journal_replay (repo->store, repo->keys, &state, err) == -1)
+    return -1;
+  ids = segment_ids (&state, err);
+  if (ids == NULL)
+    return -1;
+  r = lm_chunk_index_refresh (repo->index, generation, ids,
+                              state.nr_segments, err);
+  if (r == 1)
+    __atomic_store_n (&repo->index_sequence, state.sequence,
+                      __ATOMIC_RELEASE);
+  return r == -1 ? -1 : 0;
 }
 
 int
@@ -329,6 +370,7 @@ lm_repository_load (struct lm_repository *repo, struct lm_error *err)
   remember (repo);
   if (sync_index (repo, err) == -1)
     return -1;
+  repo->index_sequence = repo->state.sequence;
   repo->loaded = true;
   repo->accept_rollback = false;
   return 0;
