@@ -35,6 +35,12 @@ struct lm_repository {
   struct lm_chunk_index *index;         /* owned; NULL until _load */
 };
 
+/* In config, or added by a record that was seen. */
+extern bool lm_repository_has_feature (const struct lm_repository *repo,
+                                       enum lm_feature_class class,
+                                       const char *name)
+  __attribute__ ((nonnull));
+
 /* 0 if this handle may change the repository. */
 extern int lm_repository_check_writable (const struct lm_repository *repo,
                                          struct lm_error *err)
