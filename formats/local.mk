@@ -36,6 +36,8 @@ libformats_la_SOURCES = \
 	%reldir%/native/chunk-write.h \
 	%reldir%/native/client-state.c \
 	%reldir%/native/client-state.h \
+	%reldir%/native/codec.c \
+	%reldir%/native/codec.h \
 	%reldir%/native/credentials.c \
 	%reldir%/native/disk-map.c \
 	%reldir%/native/disk-map.h \

@@ -44,6 +44,8 @@ static const struct lm_option options[] = {
             "marked crash-inconsistent" },
   { .name = "read-holes",
     .help = "read everything, and trust no report of holes" },
+  { .name = "no-base-chunks",
+    .help = "store what changed in full, not against what was there before" },
   { .name = "tag", .argument = "TEXT",
     .help = "a tag for the snapshot; can be repeated" },
   { .name = NULL }
@@ -263,6 +265,7 @@ run_with (struct lm_cli *cli, struct lm_repository *repo, struct work *w,
     .vm = vm, .disks = w->disks, .nr_disks = w->nr_disks,
     .files = w->files, .nr_files = w->nr_files,
     .consistency = consistency, .machine_config_kind = config_kind (w),
+    .no_base_chunks = lm_args_flag (&cli->args, "no-base-chunks"),
     .program = "livemount " PACKAGE_VERSION,
     .progress = show_progress, .cancel = lm_interrupt_catch (),
   };

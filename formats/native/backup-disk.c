@@ -22,7 +22,6 @@
 
 #include "common/checked.h"
 #include "common/cleanup.h"
-#include "formats/native/disk-map.h"
 #include "common/banned.h"
 
 /* How much is read at once, in bytes; a chunk if that is more. */
@@ -36,6 +35,7 @@
 struct job {
   struct lm_chunk_writer *writer;
   struct lm_disk *disk;
+  struct lm_disk_map *parent;   /* or NULL */
   uint32_t chunk_size;
   uint64_t nr_chunks;
   uint64_t nr_leaves;
@@ -120,6 +120,22 @@ read_in_parts (struct job *job, uint8_t *buf, size_t len, uint64_t offset,
   return 0;
 }
 
+/* Store the whole chunk NR at BUF. */
+static int
+store_chunk (struct leaf *leaf, uint64_t nr, const uint8_t *buf,
+             struct lm_error *err)
+{
+  struct job *job = leaf->job;
+  const struct lm_chunk_parent parent = { job->parent, nr };
+  uint8_t *ret_id = leaf->node.ids[nr - leaf->first];
+
+  return job->parent
+    ? lm_chunk_write_near (job->writer, &parent, buf, job->chunk_size,
+                           ret_id, err)
+    : lm_chunk_write (job->writer, LM_TYPE_CHUNK, buf, job->chunk_size,
+                      ret_id, err);
+}
+
 /* Store the chunks of LEN bytes at BUF, read from OFFSET. */
 static int
 store_chunks (struct leaf *leaf, uint8_t *buf, size_t len, uint64_t offset,
@@ -138,8 +154,7 @@ store_chunks (struct leaf *leaf, uint8_t *buf, size_t len, uint64_t offset,
       /* Only the last chunk of the disk can be short; the buffer has
        * room for whole chunks. */
       memset (buf + n, 0, job->chunk_size - n);
-      if (lm_chunk_write (job->writer, LM_TYPE_CHUNK, buf, job->chunk_size,
-                          leaf->node.ids[nr - leaf->first], err) == -1)
+      if (store_chunk (leaf, nr, buf, err) == -1)
         return -1;
     }
     buf += n;
@@ -404,7 +419,8 @@ start_workers (struct job *job, unsigned threads, pthread_t *ids,
 
 int
 lm_backup_disk_run (struct lm_chunk_writer *writer, struct lm_disk *disk,
-                    uint32_t chunk_size, unsigned threads,
+                    struct lm_disk_map *parent_or_null, uint32_t chunk_size,
+                    unsigned threads,
                     struct lm_backup_counters *counters,
                     const volatile sig_atomic_t *cancel,
                     lm_backup_tick_cb tick, void *opaque,
@@ -415,7 +431,8 @@ lm_backup_disk_run (struct lm_chunk_writer *writer, struct lm_disk *disk,
   pthread_t ids[THREADS_MAX];
   unsigned started = 0, i;
   struct job job = {
-    .writer = writer, .disk = disk, .chunk_size = chunk_size,
+    .writer = writer, .disk = disk, .parent = parent_or_null,
+    .chunk_size = chunk_size,
     .nr_chunks = lm_div_up (disk->size, chunk_size),
     .counters = counters, .cancel = cancel,
   };

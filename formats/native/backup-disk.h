@@ -13,6 +13,7 @@
 #include "common/error.h"
 #include "formats/disk.h"
 #include "formats/native/chunk-write.h"
+#include "formats/native/disk-map.h"
 
 /* Counters that all threads add to, atomically; bytes. */
 struct lm_backup_counters {
@@ -31,15 +32,19 @@ struct lm_backup_disk_result {
 /* Called now and then from the calling thread while others work. */
 typedef void (*lm_backup_tick_cb) (void *opaque);
 
-/* Returns when all is handed to WRITER.  CANCEL may be NULL. */
+/* Returns when all is handed to WRITER.  CANCEL may be NULL; so may PARENT,
+ * the map of the same disk in the parent snapshot: with it, what changed
+ * may be stored against what was there. */
 extern int lm_backup_disk_run (struct lm_chunk_writer *writer,
-                               struct lm_disk *disk, uint32_t chunk_size,
+                               struct lm_disk *disk,
+                               struct lm_disk_map *parent_or_null,
+                               uint32_t chunk_size,
                                unsigned threads,
                                struct lm_backup_counters *counters,
                                const volatile sig_atomic_t *cancel,
                                lm_backup_tick_cb tick, void *opaque,
                                struct lm_backup_disk_result *ret_result,
                                struct lm_error *err)
-  __attribute__ ((nonnull (1, 2, 5, 7, 9, 10), warn_unused_result));
+  __attribute__ ((nonnull (1, 2, 6, 8, 10, 11), warn_unused_result));
 
 #endif

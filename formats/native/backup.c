@@ -20,9 +20,11 @@
 #include "common/checked.h"
 #include "common/cleanup.h"
 #include "common/json.h"
+#include "common/log.h"
 #include "common/random.h"
 #include "formats/native/backup-disk.h"
 #include "formats/native/chunk-write.h"
+#include "formats/native/disk-map.h"
 #include "formats/native/journal-change.h"
 #include "formats/native/journal.h"
 #include "formats/native/lease.h"
@@ -42,6 +44,7 @@ struct backup {
   struct lm_backup_counters counters;
   uint64_t total;
   struct lm_snapshot *snapshot; /* what becomes the manifest */
+  struct lm_snapshot *before;   /* the VM's newest, when that can be read */
   uint64_t unreadable;
 };
 
@@ -110,7 +113,7 @@ backup_files (struct backup *b, struct lm_error *err)
       return lm_error_set (err, LM_ERR_LIMIT, "%s: %zu bytes, the limit for "
                            "an attached file is %" PRIu64, f->name, f->len,
                            LM_FILE_SIZE_MAX);
-    if (lm_backup_disk_run (b->writer, &disk.disk,
+    if (lm_backup_disk_run (b->writer, &disk.disk, NULL,
                             lm_repository_chunk_size (b->repo), 1,
                             &uncounted, b->params->cancel, tick, b, &result,
                             err) == -1)
@@ -138,18 +141,70 @@ default_threads (void)
   return cores < 1 ? 2 : cores > 32 ? 64 : 2 * (unsigned) cores;
 }
 
+static const struct lm_snapshot_entry *
+newest_of (const struct lm_repository *repo, const char *vm)
+{
+  size_t n;
+  const struct lm_snapshot_entry *all = lm_repository_snapshots (repo, &n);
+
+  while (n-- > 0)
+    if (strcmp (all[n].vm, vm) == 0)
+      return &all[n];
+  return NULL;
+}
+
+/* What is changed is stored against the VM's newest snapshot.  It becomes
+ * the parent unless somebody else's comes in between, which does no harm.
+ * One that can't be read only costs space. */
+static void
+open_before (struct backup *b)
+{
+  const struct lm_snapshot_entry *newest = newest_of (b->repo,
+                                                      b->params->vm);
+  struct lm_error why = LM_ERROR_INIT;
+
+  if (newest == NULL || b->params->no_base_chunks)
+    return;
+  b->before = lm_snapshot_open (b->repo, newest, &why);
+  if (b->before == NULL)
+    lm_debug (LM_DEBUG_REPOSITORY, "no base chunks: %s", why.message);
+}
+
+/* The map of the disk NAME as it was, or NULL. */
+static struct lm_disk_map *
+map_before (const struct backup *b, const char *name)
+{
+  struct lm_error why = LM_ERROR_INIT;
+  size_t i;
+
+  for (i = 0; b->before && i < b->before->nr_disks; i++) {
+    const struct lm_snapshot_disk *d = &b->before->disks[i];
+
+    if (strcmp (d->name, name) == 0)
+      return lm_disk_map_new (b->repo,
+                              lm_div_up (d->size, lm_repository_chunk_size
+                                         (b->repo)),
+                              d->has_root ? d->root : NULL, name, &why);
+  }
+  return NULL;
+}
+
 static int
 backup_disk (struct backup *b, const struct lm_backup_disk *in,
              struct lm_snapshot_disk *out, struct lm_error *err)
 {
   struct lm_backup_disk_result result;
   unsigned threads = b->params->threads ? : default_threads ();
+  struct lm_disk_map *before = map_before (b, in->name);
   size_t i;
+  int r;
 
-  if (lm_backup_disk_run (b->writer, in->disk,
+  r = lm_backup_disk_run (b->writer, in->disk, before,
                           lm_repository_chunk_size (b->repo), threads,
                           &b->counters, b->params->cancel, tick, b, &result,
-                          err) == -1)
+                          err);
+  lm_disk_map_free (before);
+  if (r == -1)
     return lm_error_prefix (err, "disk %s", in->name);
   out->name = strdup (in->name);
   out->source = strdup (in->source ? : "");
@@ -251,54 +306,67 @@ static void
 place_in_history (struct backup *b)
 {
   struct lm_snapshot *s = b->snapshot;
-  const struct lm_snapshot_entry *all;
+  const struct lm_snapshot_entry *parent = newest_of (b->repo, s->vm);
   int64_t newest;
-  size_t n;
 
   s->has_parent = false;
   s->time = lm_clock_now ();
   if (lm_journal_state_newest (lm_repository_state (b->repo), s->vm,
                                &newest) && s->time <= newest)
     s->time = newest + 1;
-  all = lm_repository_snapshots (b->repo, &n);
-  while (n-- > 0)
-    if (strcmp (all[n].vm, s->vm) == 0) {
-      s->has_parent = true;
-      memcpy (s->parent, all[n].id, LM_NAME_ID_LEN);
-      break;
-    }
+  if (parent) {
+    s->has_parent = true;
+    memcpy (s->parent, parent->id, LM_NAME_ID_LEN);
+  }
 }
 
-/* Changes for this try: those of the segments, without the removal of
- * what somebody else's merge removed, and the snapshot. */
-static json_t *
-make_changes (struct backup *b, const json_t *segment_changes,
-              const uint8_t sha256[LM_SHA256_LEN], struct lm_error *err)
+/* Does a change of the chunk writer's still apply?  Another writer may
+ * have merged a segment away, or been the first with a feature. */
+static int
+still_applies (const struct backup *b, const json_t *change,
+               bool *ret_applies, struct lm_error *err)
 {
   const struct lm_journal_state *state = lm_repository_state (b->repo);
+  const char *name = json_string_value (json_object_get (change, "change"));
+  uint8_t id[LM_NAME_ID_LEN];
+  bool applies = true;
+  size_t i;
+
+  if (strcmp (name, "feature-add") == 0)
+    applies = !lm_repository_has_feature (b->repo, LM_FEATURE_REQUIRED,
+                                          LM_FEATURE_BASE_CHUNKS);
+  else if (strcmp (name, "segment-remove") == 0) {
+    if (lm_json_hex (change, "id", id, sizeof id, "change", err) == -1)
+      return -1;
+    applies = false;
+    for (i = 0; i < state->nr_segments; i++)
+      applies |= memcmp (state->segments[i].id, id, sizeof id) == 0;
+  }
+  *ret_applies = applies;
+  return 0;
+}
+
+/* Changes for this try: those of the chunk writer that still apply, and
+ * the snapshot. */
+static json_t *
+make_changes (struct backup *b, const json_t *writer_changes,
+              const uint8_t sha256[LM_SHA256_LEN], struct lm_error *err)
+{
   CLEANUP_JSON json_t *changes = json_array ();
   struct lm_snapshot_entry entry = {
     .vm = b->snapshot->vm,
     .time = b->snapshot->time,
     .has_parent = b->snapshot->has_parent,
   };
-  size_t i, j;
+  size_t i;
   json_t *v;
 
-  json_array_foreach (segment_changes, i, v) {
-    uint8_t id[LM_NAME_ID_LEN];
-    bool live = false;
+  json_array_foreach (writer_changes, i, v) {
+    bool applies;
 
-    if (strcmp (json_string_value (json_object_get (v, "change")),
-                "segment-remove") == 0) {
-      if (lm_json_hex (v, "id", id, sizeof id, "change", err) == -1)
-        return NULL;
-      for (j = 0; j < state->nr_segments; j++)
-        live |= memcmp (state->segments[j].id, id, sizeof id) == 0;
-      if (!live)
-        continue;
-    }
-    if (json_array_append (changes, v) == -1) {
+    if (still_applies (b, v, &applies, err) == -1)
+      return NULL;
+    if (applies && json_array_append (changes, v) == -1) {
       lm_error_set (err, LM_ERR_NOMEM, "out of memory");
       return NULL;
     }
@@ -313,7 +381,7 @@ make_changes (struct backup *b, const json_t *segment_changes,
 
 static int
 publish (struct backup *b, struct lm_lease *lease,
-         const json_t *segment_changes, struct lm_error *err)
+         const json_t *writer_changes, struct lm_error *err)
 {
   CLEANUP_FREE char *writer = NULL;
   int try;
@@ -335,7 +403,7 @@ publish (struct backup *b, struct lm_lease *lease,
     place_in_history (b);
     if (lm_snapshot_put (b->repo, b->snapshot, sha256, err) == -1)
       return -1;
-    changes = make_changes (b, segment_changes, sha256, err);
+    changes = make_changes (b, writer_changes, sha256, err);
     if (changes == NULL)
       return -1;
     if (lm_journal_commit (b->repo, lease, writer, changes, err) == 0)
@@ -354,6 +422,7 @@ run (struct backup *b, struct lm_lease *lease, struct lm_error *err)
   CLEANUP_JSON json_t *changes = json_array ();
   uint64_t start = lm_clock_monotonic ();
 
+  open_before (b);
   if (start_manifest (b, err) == -1 || backup_disks (b, err) == -1 ||
       backup_files (b, err) == -1 ||
       lm_chunk_writer_finish (b->writer, changes, err) == -1)
@@ -405,6 +474,7 @@ lm_backup_run (struct lm_repository *repo,
   }
   lm_chunk_writer_free (b.writer);
   lm_snapshot_free (b.snapshot);
+  lm_snapshot_free (b.before);
   lm_lease_release (lease);
   if (r == 0) {
     /* So that the handle can read what was just stored.  The snapshot

@@ -10,6 +10,7 @@
 #define LM_FORMATS_NATIVE_BACKUP_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -58,6 +59,7 @@ struct lm_backup_params {
   const char *machine_config_kind;      /* or NULL */
   const char *program;          /* "livemount 0.1.0" */
   unsigned threads;             /* 0: what suits the machine */
+  bool no_base_chunks;          /* store everything in full */
   lm_backup_progress_cb progress;       /* or NULL */
   void *opaque;
   const volatile sig_atomic_t *cancel;  /* or NULL; non-zero stops it with

@@ -4,7 +4,10 @@
  *
  * Packs are taken one by one, by several threads: the table of contents
  * is read and checked, and with read_data every chunk in the order in
- * which they lie.  A chunk is good when any copy of it is.
+ * which they lie.  A chunk is good when any copy of it is.  What is stored
+ * against a base comes last, when it is known which bases are good: one
+ * whose base is not is no damage by itself, for nobody may need it; the
+ * walk over the snapshots knows.
  */
 #include <config.h>
 
@@ -21,6 +24,7 @@
 #include "common/cleanup.h"
 #include "common/hex.h"
 #include "formats/native/chunk-index.h"
+#include "formats/native/chunk-read.h"
 #include "formats/native/journal.h"
 #include "formats/native/pack-read.h"
 #include "formats/native/pack-write.h"
@@ -30,12 +34,35 @@
 
 #define THREADS_MAX 64
 
+/* An entry that is stored against a base. */
+struct delta {
+  uint8_t pack[LM_NAME_ID_LEN];
+  struct lm_entry entry;
+  uint8_t base[LM_ID_LEN];
+};
+
+struct packs;
+
+/* A thread's buffers. */
+struct buffers {
+  uint8_t *stored;
+  uint8_t *plain;               /* LM_CHUNK_SIZE_MAX bytes */
+};
+
 struct packs {
   struct lm_check *c;
+  /* What threads do with number NR of what there is to do. */
+  int (*work) (struct packs *p, size_t nr, struct buffers *b,
+               struct lm_error *err);
+  size_t nr_work;
+  struct lm_segment_pack *packs;
+  size_t nr, alloc;
+
   pthread_mutex_t lock;         /* everything below, and c's members */
   pthread_cond_t changed;
-  struct lm_segment_pack *packs;
-  size_t nr, alloc, next;
+  size_t next;
+  struct delta *deltas;
+  size_t nr_deltas, alloc_deltas;
   uint64_t bytes_total, bytes_done;
   unsigned running;
   bool failed;
@@ -75,7 +102,7 @@ damage_locked (struct packs *p, const char *object,
   lm_check_damage (p->c, object, why);
 }
 
-/* Add an entry to `good` or `reported`. */
+/* Add an entry to `good` (with that value) or `reported`. */
 static int
 add_to (struct packs *p, struct lm_id_set *set, const struct lm_entry *e,
         struct lm_error *err)
@@ -84,38 +111,57 @@ add_to (struct packs *p, struct lm_id_set *set, const struct lm_entry *e,
   uint8_t key[LM_CHECK_KEY_LEN];
 
   lm_check_key (e->type, e->id, key);
-  return lm_id_set_add (set, key, 0, err);
+  return lm_id_set_add (set, key, e->base == 0 ? LM_CHECK_GOOD_FULL
+                        : LM_CHECK_GOOD_DELTA, err);
 }
 
-/* Read, authenticate and decode one chunk of a pack, and compute its id. */
+/* Read, authenticate and decode one chunk of a pack, and compute its id.
+ * BASE is NULL for one that is stored in full. */
 static int
-check_chunk (struct packs *p, const char *name, const struct lm_entry *e,
-             const struct lm_pack_toc *toc, uint8_t **stored,
-             uint8_t *plain, struct lm_error *err)
+read_chunk (struct packs *p, const char *name, const struct lm_entry *e,
+            const uint8_t *base_or_null, struct buffers *b,
+            struct lm_error *err)
 {
   struct lm_repository *repo = p->c->repo;
   struct lm_sealer *sealer = lm_sealer_for_thread (repo->keys, err);
-  struct lm_error why = LM_ERROR_INIT;
   struct lm_chunk_ref ref = {
     .type = e->type, .encoding = e->encoding, .plain_len = e->plain_len,
     .stored_len = e->stored_len,
   };
-  char object[LM_PACK_NAME_LEN + 100], hex[2 * LM_ID_LEN + 1];
-  uint8_t *bigger;
+  struct lm_codec_base base;
+  uint8_t *bigger = realloc (b->stored, e->stored_len + 1);
 
-  if (sealer == NULL)
-    return -1;
-  memcpy (ref.id, e->id, LM_ID_LEN);
-  if (e->base > 0)
-    memcpy (ref.base, toc->bases[e->base - 1], LM_ID_LEN);
-  bigger = realloc (*stored, e->stored_len + 1);
   if (bigger == NULL)
     return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
-  *stored = bigger;
-  if (lm_store_get_range (repo->store, name, *stored, e->stored_len,
-                          e->offset, &why) == 0 &&
-      lm_open_chunk (sealer, &ref, *stored, plain, 1, &why) == 0)
+  b->stored = bigger;
+  memcpy (ref.id, e->id, LM_ID_LEN);
+  if (sealer == NULL ||
+      lm_store_get_range (repo->store, name, b->stored, e->stored_len,
+                          e->offset, err) == -1)
+    return -1;
+  if (base_or_null == NULL)
+    return lm_open_chunk (sealer, &ref, b->stored, b->plain, 1, err);
+  memcpy (ref.base, base_or_null, LM_ID_LEN);
+  if (lm_chunk_read_base (repo, base_or_null, &base, err) == -1)
+    return -1;
+  return lm_open_delta (sealer, &ref, &base, b->stored, b->plain, 1, err);
+}
+
+static int
+check_chunk (struct packs *p, const char *name, const struct lm_entry *e,
+             const uint8_t *base_or_null, struct buffers *b,
+             struct lm_error *err)
+{
+  struct lm_error why = LM_ERROR_INIT;
+  char object[LM_PACK_NAME_LEN + 100], hex[2 * LM_ID_LEN + 1];
+
+  if (!p->c->params->read_data ||
+      read_chunk (p, name, e, base_or_null, b, &why) == 0)
     return add_to (p, &p->c->good, e, err);
+  if (why.kind == LM_ERR_NOMEM) {
+    *err = why;
+    return -1;
+  }
   lm_hex_encode (e->id, LM_ID_LEN, hex);
   snprintf (object, sizeof object, "%s: %s %s at 0x%" PRIx32, name,
             e->type == LM_TYPE_NODE ? "map node" : "chunk", hex, e->offset);
@@ -123,9 +169,49 @@ check_chunk (struct packs *p, const char *name, const struct lm_entry *e,
   return add_to (p, &p->c->reported, e, err);
 }
 
+/* Keep what has a base for later. */
+static int
+defer (struct packs *p, const struct lm_segment_pack *pack,
+       const struct lm_entry *e, const uint8_t base[LM_ID_LEN],
+       struct lm_error *err)
+{
+  LM_LOCK_FOR_SCOPE (&p->lock);
+  struct delta *d;
+
+  if (p->nr_deltas == p->alloc_deltas) {
+    size_t alloc = p->alloc_deltas ? 2 * p->alloc_deltas : 64;
+    struct delta *bigger = realloc (p->deltas, alloc * sizeof *bigger);
+
+    if (bigger == NULL)
+      return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+    p->deltas = bigger;
+    p->alloc_deltas = alloc;
+  }
+  d = &p->deltas[p->nr_deltas++];
+  memcpy (d->pack, pack->id, LM_NAME_ID_LEN);
+  d->entry = *e;
+  memcpy (d->base, base, LM_ID_LEN);
+  return 0;
+}
+
+static int
+check_entry (struct packs *p, const char *name,
+             const struct lm_segment_pack *pack, const struct lm_entry *e,
+             const struct lm_pack_toc *toc, struct buffers *b,
+             struct lm_error *err)
+{
+  const uint8_t *base =
+    lm_entry_base (e, (const uint8_t (*)[LM_ID_LEN]) toc->bases);
+
+  if (cancelled (p->c))
+    return lm_error_set (err, LM_ERR_INTERRUPTED, "interrupted");
+  return base ? defer (p, pack, e, base, err)
+    : check_chunk (p, name, e, NULL, b, err);
+}
+
 static int
 check_pack (struct packs *p, const struct lm_segment_pack *pack,
-            uint8_t **stored, uint8_t *plain, struct lm_error *err)
+            struct buffers *b, struct lm_error *err)
 {
   CLEANUP (lm_pack_toc_release) struct lm_pack_toc toc = { 0 };
   struct lm_repository *repo = p->c->repo;
@@ -150,15 +236,59 @@ check_pack (struct packs *p, const struct lm_segment_pack *pack,
       damage_locked (p, name, &why);
     return 0;
   }
-  for (i = 0; i < toc.nr_entries; i++) {
-    if (cancelled (p->c))
-      return lm_error_set (err, LM_ERR_INTERRUPTED, "interrupted");
-    if ((p->c->params->read_data
-         ? check_chunk (p, name, &toc.entries[i], &toc, stored, plain, err)
-         : add_to (p, &p->c->good, &toc.entries[i], err)) == -1)
+  for (i = 0; i < toc.nr_entries; i++)
+    if (check_entry (p, name, pack, &toc.entries[i], &toc, b, err) == -1)
       return -1;
-  }
   return 0;
+}
+
+static int
+work_on_pack (struct packs *p, size_t nr, struct buffers *b,
+              struct lm_error *err)
+{
+  int r = check_pack (p, &p->packs[nr], b, err);
+  LM_LOCK_FOR_SCOPE (&p->lock);
+
+  p->bytes_done += p->packs[nr].size;
+  return r;
+}
+
+static int
+add_orphan (struct lm_check *c, const struct delta *d, struct lm_error *err)
+{
+  uint8_t (*bigger)[LM_ID_LEN];
+
+  if (lm_id_set_has (&c->orphans, d->entry.id))
+    return 0;
+  bigger = realloc (c->orphan_bases, (c->orphans.n + 1) * sizeof *bigger);
+  if (bigger == NULL)
+    return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+  c->orphan_bases = bigger;
+  memcpy (bigger[c->orphans.n], d->base, LM_ID_LEN);
+  return lm_id_set_add (&c->orphans, d->entry.id, c->orphans.n, err);
+}
+
+static int
+work_on_delta (struct packs *p, size_t nr, struct buffers *b,
+               struct lm_error *err)
+{
+  const struct delta *d = &p->deltas[nr];
+  uint8_t key[LM_CHECK_KEY_LEN];
+  char name[LM_PACK_NAME_LEN + 1];
+  uint64_t how;
+  int r = 0;
+
+  if (cancelled (p->c))
+    return lm_error_set (err, LM_ERR_INTERRUPTED, "interrupted");
+  lm_check_key (LM_TYPE_CHUNK, d->base, key);
+  pthread_mutex_lock (&p->lock);
+  if (!lm_id_set_get (&p->c->good, key, &how) || how != LM_CHECK_GOOD_FULL)
+    r = add_orphan (p->c, d, err) == -1 ? -1 : 1;
+  pthread_mutex_unlock (&p->lock);
+  if (r != 0)
+    return r == 1 ? 0 : -1;
+  lm_pack_name (d->pack, name);
+  return check_chunk (p, name, &d->entry, d->base, b, err);
 }
 
 static void *
@@ -166,18 +296,16 @@ worker (void *opaque)
 {
   struct packs *p = opaque;
   struct lm_error err = LM_ERROR_INIT;
-  CLEANUP_FREE uint8_t *stored = NULL;
-  CLEANUP_FREE uint8_t *plain = malloc (LM_CHUNK_SIZE_MAX);
-  int r = plain ? 0 : lm_error_set (&err, LM_ERR_NOMEM, "out of memory");
+  struct buffers b = { NULL, malloc (LM_CHUNK_SIZE_MAX) };
+  int r = b.plain ? 0 : lm_error_set (&err, LM_ERR_NOMEM, "out of memory");
 
   pthread_mutex_lock (&p->lock);
-  while (r == 0 && !p->failed && p->next < p->nr) {
-    struct lm_segment_pack pack = p->packs[p->next++];
+  while (r == 0 && !p->failed && p->next < p->nr_work) {
+    size_t nr = p->next++;
 
     pthread_mutex_unlock (&p->lock);
-    r = check_pack (p, &pack, &stored, plain, &err);
+    r = p->work (p, nr, &b, &err);
     pthread_mutex_lock (&p->lock);
-    p->bytes_done += pack.size;
   }
   if (r == -1 && !p->failed) {
     p->failed = true;
@@ -186,6 +314,8 @@ worker (void *opaque)
   p->running--;
   pthread_cond_broadcast (&p->changed);
   pthread_mutex_unlock (&p->lock);
+  free (b.stored);
+  free (b.plain);
   return NULL;
 }
 
@@ -266,8 +396,11 @@ report_progress (struct packs *p)
     p->c->params->progress (p->c->params->opaque, &progress);
 }
 
+/* Do WORK with all numbers below N. */
 static int
-run_threads (struct packs *p, struct lm_error *err)
+run_threads (struct packs *p, size_t nr_work,
+             int (*work) (struct packs *, size_t, struct buffers *,
+                          struct lm_error *), struct lm_error *err)
 {
   pthread_t ids[THREADS_MAX];
   long cores = sysconf (_SC_NPROCESSORS_ONLN);
@@ -276,6 +409,9 @@ run_threads (struct packs *p, struct lm_error *err)
   struct timespec ts;
 
   n = lm_min_u64 (n, THREADS_MAX);
+  p->work = work;
+  p->nr_work = nr_work;
+  p->next = 0;
   p->running = n;
   for (started = 0; started < n; started++)
     if (pthread_create (&ids[started], NULL, worker, p) != 0)
@@ -308,9 +444,12 @@ lm_check_packs (struct lm_check *c, struct lm_error *err)
   pthread_cond_init (&p.changed, NULL);
   r = list_packs (&p, err);
   if (r == 0)
-    r = run_threads (&p, err);
+    r = run_threads (&p, p.nr, work_on_pack, err);
+  if (r == 0 && p.nr_deltas > 0)
+    r = run_threads (&p, p.nr_deltas, work_on_delta, err);
   c->result->bytes_read = p.bytes_done;
   free (p.packs);
+  free (p.deltas);
   pthread_cond_destroy (&p.changed);
   pthread_mutex_destroy (&p.lock);
   return r;

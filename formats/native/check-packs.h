@@ -13,12 +13,21 @@ struct lm_check {
   struct lm_repository *repo;
   const struct lm_check_params *params;
   struct lm_check_result *result;
-  /* Chunks and nodes with at least one good copy (type byte ‖ id).  After
-   * the structure phase: stored by a good table of contents; after the
-   * data phase: read and found right. */
+  /* Chunks and nodes with at least one good copy (type byte ‖ id; the
+   * value is enum lm_check_good).  After the structure phase: stored by a
+   * good table of contents; after the data phase: read and found right. */
   struct lm_id_set good;
+  /* Chunks with a copy whose base has no good copy in full: chunk id ->
+   * index into orphan_bases. */
+  struct lm_id_set orphans;
+  uint8_t (*orphan_bases)[LM_ID_LEN];
   /* Those of which damage was reported already. */
   struct lm_id_set reported;
+};
+
+enum lm_check_good {
+  LM_CHECK_GOOD_DELTA,          /* with a base that is good in full */
+  LM_CHECK_GOOD_FULL,
 };
 
 #define LM_CHECK_KEY_LEN (1 + LM_ID_LEN)

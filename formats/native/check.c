@@ -107,6 +107,22 @@ missing (struct walk *w, enum lm_object_type type,
   return lm_id_set_add (&w->c->reported, key, 0, err);
 }
 
+static void
+why_missing (struct walk *w, const uint8_t id[LM_ID_LEN],
+             struct lm_error *why)
+{
+  char hex[2 * LM_ID_LEN + 1];
+  uint64_t i;
+
+  if (!lm_id_set_get (&w->c->orphans, id, &i)) {
+    lm_corrupt (why, "referred to, but no good copy is stored");
+    return;
+  }
+  lm_hex_encode (w->c->orphan_bases[i], LM_ID_LEN, hex);
+  lm_corrupt (why, "referred to, but of its base chunk %.16s… no good copy "
+              "is stored in full", hex);
+}
+
 static int
 visit_chunk (void *opaque, uint64_t nr, const uint8_t id[LM_ID_LEN],
              struct lm_error *err)
@@ -119,7 +135,7 @@ visit_chunk (void *opaque, uint64_t nr, const uint8_t id[LM_ID_LEN],
   if (is_good (w, LM_TYPE_CHUNK, id))
     return count (w, LM_TYPE_CHUNK, id, &w->c->result->chunks, err);
   hurt (w, nr, 1);
-  lm_corrupt (&why, "referred to, but no good copy is stored");
+  why_missing (w, id, &why);
   return missing (w, LM_TYPE_CHUNK, id, &why, err);
 }
 
@@ -290,6 +306,7 @@ lm_check_run (struct lm_repository *repo,
     .repo = repo, .params = params, .result = &result,
     .good = LM_ID_SET_INIT (LM_CHECK_KEY_LEN),
     .reported = LM_ID_SET_INIT (LM_CHECK_KEY_LEN),
+    .orphans = LM_ID_SET_INIT (LM_ID_LEN),
   };
   CLEANUP (lm_id_set_release) struct lm_id_set whole =
     LM_ID_SET_INIT (LM_ID_LEN);
@@ -310,6 +327,8 @@ lm_check_run (struct lm_repository *repo,
     r = count_unreferenced (&c, err);
   lm_id_set_release (&c.good);
   lm_id_set_release (&c.reported);
+  lm_id_set_release (&c.orphans);
+  free (c.orphan_bases);
   if (r == 0)
     *ret_result = result;
   return r;

@@ -5,7 +5,8 @@
  * Structure: every record of the journal and the chain of their hashes,
  * checkpoints, key slots, leases and pins; every live segment, every pack
  * that one names (size and sealed table of contents), every manifest,
- * every node of every map, and that every chunk referred to is stored.
+ * every node of every map, and that every chunk referred to is stored,
+ * with its base in full if it has one.
  * With read_data also: every stored chunk is read from the store,
  * authenticated, decoded, and its id computed again.
  *

@@ -529,43 +529,93 @@ lm_chunk_index_run (const struct lm_chunk_index *index, size_t i)
   return index->runs[i].run;
 }
 
-static int
-find_locked (const struct lm_chunk_index *index, enum lm_object_type type,
-             const uint8_t id[LM_ID_LEN],
-             struct lm_chunk_location *ret_locations, int max,
-             struct lm_error *err)
+/* --- finding --- */
+
+/* The entries of one id, run by run: the newest data are in the smallest
+ * runs. */
+struct search {
+  const struct lm_chunk_index *index;
+  enum lm_object_type type;
+  const uint8_t *id;
+  size_t run;                   /* where pos is; nr_runs before the first */
+  uint64_t pos;                 /* UINT64_MAX: the run is done */
+};
+
+static void
+search_start (struct search *s, const struct lm_chunk_index *index,
+              enum lm_object_type type, const uint8_t id[LM_ID_LEN])
 {
-  int found = 0;
-  size_t i;
+  *s = (struct search) {
+    .index = index, .type = type, .id = id, .run = index->nr_runs,
+    .pos = UINT64_MAX,
+  };
+}
 
-  /* The newest data are in the smallest runs. */
-  for (i = index->nr_runs; i-- > 0 && found < max;) {
-    const struct lm_index_run *run = index->runs[i].run;
-    uint64_t pos = lm_index_run_find (run, id);
+static void
+fill_location (const struct lm_index_run *run, const struct lm_entry *e,
+               struct lm_chunk_location *l)
+{
+  struct lm_segment_pack pack;
 
-    for (; pos < lm_index_run_entries (run) && found < max; pos++) {
-      struct lm_chunk_location *l = &ret_locations[found];
-      struct lm_segment_pack pack;
-      struct lm_entry e;
+  lm_index_run_pack (run, e->pack, &pack);
+  memcpy (l->pack, pack.id, LM_NAME_ID_LEN);
+  l->offset = e->offset;
+  l->ref.type = e->type;
+  l->ref.encoding = e->encoding;
+  l->ref.plain_len = e->plain_len;
+  l->ref.stored_len = e->stored_len;
+  memcpy (l->ref.id, e->id, LM_ID_LEN);
+}
 
-      if (lm_index_run_get (run, pos, &e, l->ref.base, err) == -1)
-        return -1;
-      if (memcmp (e.id, id, LM_ID_LEN) != 0)
-        break;
-      if (e.type != type)
-        continue;
-      lm_index_run_pack (run, e.pack, &pack);
-      memcpy (l->pack, pack.id, LM_NAME_ID_LEN);
-      l->offset = e.offset;
-      l->ref.type = e.type;
-      l->ref.encoding = e.encoding;
-      l->ref.plain_len = e.plain_len;
-      l->ref.stored_len = e.stored_len;
-      memcpy (l->ref.id, id, LM_ID_LEN);
-      found++;
+/* The next one: 1 with *ret_l and whether its pack counts, 0 at the end,
+ * -1 when a run is damaged. */
+static int
+search_next (struct search *s, struct lm_chunk_location *ret_l,
+             bool *ret_whole, struct lm_error *err)
+{
+  for (;;) {
+    const struct mapped *m = &s->index->runs[s->run];
+    struct lm_entry e;
+
+    if (s->pos == UINT64_MAX || s->pos >= lm_index_run_entries (m->run)) {
+      if (s->run == 0)
+        return 0;
+      s->run--;
+      s->pos = lm_index_run_find (s->index->runs[s->run].run, s->id);
+      continue;
     }
+    if (lm_index_run_get (m->run, s->pos++, &e, ret_l->ref.base, err) == -1)
+      return -1;
+    if (memcmp (e.id, s->id, LM_ID_LEN) != 0) {
+      s->pos = UINT64_MAX;
+      continue;
+    }
+    if (e.type != s->type)
+      continue;
+    fill_location (m->run, &e, ret_l);
+    *ret_whole = m->whole && m->whole[e.pack];
+    return 1;
   }
-  return found;
+}
+
+static int
+find (struct lm_chunk_index *index, enum lm_object_type type,
+      const uint8_t id[LM_ID_LEN], bool full_only,
+      struct lm_chunk_location *ret_locations, int max, struct lm_error *err)
+{
+  struct search s;
+  int found = 0, r = 0;
+  bool whole;
+
+  pthread_rwlock_rdlock (&index->lock);
+  search_start (&s, index, type, id);
+  while (found < max &&
+         (r = search_next (&s, &ret_locations[found], &whole, err)) == 1)
+    if (!full_only ||
+        ret_locations[found].ref.encoding != LM_ENCODING_ZSTD_BASE)
+      found++;
+  pthread_rwlock_unlock (&index->lock);
+  return r == -1 ? -1 : found;
 }
 
 int
@@ -574,12 +624,17 @@ lm_chunk_index_find (struct lm_chunk_index *index, enum lm_object_type type,
                      struct lm_chunk_location *ret_locations, int max,
                      struct lm_error *err)
 {
-  int n;
+  return find (index, type, id, false, ret_locations, max, err);
+}
 
-  pthread_rwlock_rdlock (&index->lock);
-  n = find_locked (index, type, id, ret_locations, max, err);
-  pthread_rwlock_unlock (&index->lock);
-  return n;
+int
+lm_chunk_index_find_full (struct lm_chunk_index *index,
+                          enum lm_object_type type,
+                          const uint8_t id[LM_ID_LEN],
+                          struct lm_chunk_location *ret_locations, int max,
+                          struct lm_error *err)
+{
+  return find (index, type, id, true, ret_locations, max, err);
 }
 
 int
@@ -610,42 +665,79 @@ lm_chunk_index_set_whole (struct lm_chunk_index *index,
   return 0;
 }
 
+/* Is there a copy in full that counts? */
 static bool
-has_locked (const struct lm_chunk_index *index, enum lm_object_type type,
-            const uint8_t id[LM_ID_LEN])
+has_full_locked (const struct lm_chunk_index *index, enum lm_object_type type,
+          const uint8_t id[LM_ID_LEN])
 {
-  size_t i;
+  struct lm_error ignored = LM_ERROR_INIT;
+  struct lm_chunk_location l;
+  struct search s;
+  bool whole;
 
-  for (i = index->nr_runs; i-- > 0;) {
-    const struct mapped *m = &index->runs[i];
-    uint64_t pos = lm_index_run_find (m->run, id);
+  search_start (&s, index, type, id);
+  /* A damaged cache only costs storing the chunk again. */
+  while (search_next (&s, &l, &whole, &ignored) == 1)
+    if (whole && l.ref.encoding != LM_ENCODING_ZSTD_BASE)
+      return true;
+  return false;
+}
 
-    for (; pos < lm_index_run_entries (m->run); pos++) {
-      struct lm_error ignored = LM_ERROR_INIT;
-      uint8_t base[LM_ID_LEN];
-      struct lm_entry e;
+/* Is there a copy that counts?  Then *ret_base is what may be a base of
+ * others: ID when there is one in full, else that one's own base. */
+static bool
+has_any_locked (const struct lm_chunk_index *index,
+                enum lm_object_type type, const uint8_t id[LM_ID_LEN],
+                uint8_t ret_base[LM_ID_LEN])
+{
+  struct lm_error ignored = LM_ERROR_INIT;
+  struct lm_chunk_location l;
+  bool whole, found = false;
+  struct search s;
 
-      /* A damaged cache only costs storing the chunk again. */
-      if (lm_index_run_get (m->run, pos, &e, base, &ignored) == -1 ||
-          memcmp (e.id, id, LM_ID_LEN) != 0)
-        break;
-      if (e.type == type && m->whole && m->whole[e.pack])
-        return true;
+  search_start (&s, index, type, id);
+  while (search_next (&s, &l, &whole, &ignored) == 1) {
+    if (!whole)
+      continue;
+    if (l.ref.encoding != LM_ENCODING_ZSTD_BASE) {
+      memcpy (ret_base, id, LM_ID_LEN);
+      return true;
+    }
+    if (!found && has_full_locked (index, type, l.ref.base)) {
+      memcpy (ret_base, l.ref.base, LM_ID_LEN);
+      found = true;
     }
   }
-  return false;
+  return found;
+}
+
+static bool
+has_any (struct lm_chunk_index *index, enum lm_object_type type,
+         const uint8_t id[LM_ID_LEN], uint8_t ret_base[LM_ID_LEN])
+{
+  bool r;
+
+  pthread_rwlock_rdlock (&index->lock);
+  r = has_any_locked (index, type, id, ret_base);
+  pthread_rwlock_unlock (&index->lock);
+  return r;
 }
 
 bool
 lm_chunk_index_has (struct lm_chunk_index *index, enum lm_object_type type,
                     const uint8_t id[LM_ID_LEN])
 {
-  bool has;
+  uint8_t base[LM_ID_LEN];
 
-  pthread_rwlock_rdlock (&index->lock);
-  has = has_locked (index, type, id);
-  pthread_rwlock_unlock (&index->lock);
-  return has;
+  return has_any (index, type, id, base);
+}
+
+bool
+lm_chunk_index_find_base (struct lm_chunk_index *index,
+                          const uint8_t id[LM_ID_LEN],
+                          uint8_t ret_base[LM_ID_LEN])
+{
+  return has_any (index, LM_TYPE_CHUNK, id, ret_base);
 }
 
 const uint8_t (*

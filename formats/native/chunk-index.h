@@ -81,9 +81,19 @@ extern int lm_chunk_index_find (struct lm_chunk_index *index,
                                 int max, struct lm_error *err)
   __attribute__ ((nonnull, warn_unused_result));
 
+/* The same, but only places where the chunk is stored in full: where it
+ * can serve as a base. */
+extern int lm_chunk_index_find_full (struct lm_chunk_index *index,
+                                     enum lm_object_type type,
+                                     const uint8_t id[LM_ID_LEN],
+                                     struct lm_chunk_location *ret_locations,
+                                     int max, struct lm_error *err)
+  __attribute__ ((nonnull, warn_unused_result));
+
 /* For deduplication only packs count that are in the store with the right
  * size and not condemned: WHOLE maps pack ids to sizes.  After this,
- * lm_chunk_index_has tells whether such a copy exists. */
+ * lm_chunk_index_has tells whether such a copy exists, and for one that is
+ * stored against a base, such a copy of the base in full. */
 extern int lm_chunk_index_set_whole (struct lm_chunk_index *index,
                                      const struct lm_id_set *whole,
                                      struct lm_error *err)
@@ -91,6 +101,14 @@ extern int lm_chunk_index_set_whole (struct lm_chunk_index *index,
 extern bool lm_chunk_index_has (struct lm_chunk_index *index,
                                 enum lm_object_type type,
                                 const uint8_t id[LM_ID_LEN])
+  __attribute__ ((nonnull));
+
+/* What may be stored against chunk ID's bytes is stored against *ret_base:
+ * ID itself, or its own base when it is stored against one.  That counts
+ * for deduplication in full; false if neither does. */
+extern bool lm_chunk_index_find_base (struct lm_chunk_index *index,
+                                      const uint8_t id[LM_ID_LEN],
+                                      uint8_t ret_base[LM_ID_LEN])
   __attribute__ ((nonnull));
 
 /* The runs themselves, for a pass over all entries.  A run may also cover

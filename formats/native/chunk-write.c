@@ -14,6 +14,8 @@
 #include "common/hex.h"
 #include "common/log.h"
 #include "formats/native/chunk-index.h"
+#include "formats/native/chunk-read.h"
+#include "formats/native/disk-map.h"
 #include "formats/native/id-set.h"
 #include "formats/native/journal.h"
 #include "formats/native/pack-read.h"
@@ -27,13 +29,20 @@
 #define SMALL_ENTRIES (1u << 17)
 #define SMALL_SEGMENTS 8
 
+/* How something in `seen_chunks` is stored. */
+enum seen {
+  SEEN_STORED,                  /* by this writer */
+  SEEN_FULL,                    /* in full, in a pack without a segment */
+  SEEN_DELTA,                   /* likewise, against a base that counts */
+};
+
 struct lm_chunk_writer {
   struct lm_repository *repo;
   struct lm_pack_writer *packs;
 
   pthread_mutex_t lock;         /* everything below */
   /* What this writer stored or is about to store, and what it found in
-   * packs without a segment: per type, the value unused. */
+   * packs without a segment: per type; see enum seen. */
   struct lm_id_set seen_chunks, seen_nodes;
   struct lm_chunk_writer_statistics statistics;
   /* Packs that the segments of this writer will name. */
@@ -73,7 +82,7 @@ pack_done (void *opaque, const struct lm_pack_done *done,
   if (seg == NULL)
     return -1;
   return lm_segment_add_pack (seg, done->id, done->size, done->entries,
-                              done->nr_entries, err);
+                              done->nr_entries, done->bases, err);
 }
 
 /* --- what is in the store already --- */
@@ -84,6 +93,24 @@ struct listing {
   struct lm_id_set whole;       /* packs that count for deduplication */
 };
 
+/* Remember what is in an adopted pack, but for what has a base. */
+static int
+see_full (struct lm_chunk_writer *w, const struct lm_pack_toc *toc,
+          struct lm_error *err)
+{
+  uint32_t i;
+
+  for (i = 0; i < toc->nr_entries; i++) {
+    const struct lm_entry *e = &toc->entries[i];
+
+    if (e->base == 0 &&
+        lm_id_set_add (e->type == LM_TYPE_NODE ? &w->seen_nodes
+                       : &w->seen_chunks, e->id, SEEN_FULL, err) == -1)
+      return -1;
+  }
+  return 0;
+}
+
 /* Take over the entries of a pack that no segment names. */
 static int
 adopt_pack (struct lm_chunk_writer *w, const uint8_t id[LM_NAME_ID_LEN],
@@ -92,7 +119,6 @@ adopt_pack (struct lm_chunk_writer *w, const uint8_t id[LM_NAME_ID_LEN],
   CLEANUP (lm_pack_toc_release) struct lm_pack_toc toc = { 0 };
   struct lm_error why = LM_ERROR_INIT;
   struct lm_segment *seg;
-  uint32_t i;
 
   if (lm_pack_toc_read (w->repo->store, w->repo->keys, id, size, &toc,
                         &why) == -1) {
@@ -100,18 +126,50 @@ adopt_pack (struct lm_chunk_writer *w, const uint8_t id[LM_NAME_ID_LEN],
     lm_debug (LM_DEBUG_REPOSITORY, "ignored: %s", why.message);
     return why.kind == LM_ERR_NOMEM ? (*err = why, -1) : 0;
   }
-  /* Entries against a base need the base: leave such packs to others. */
-  if (toc.nr_bases > 0)
-    return 0;
   seg = segment_with_room (w, toc.nr_entries, err);
   if (seg == NULL ||
       lm_segment_add_pack (seg, id, size, toc.entries, toc.nr_entries,
+                           (const uint8_t (*)[LM_ID_LEN]) toc.bases,
                            err) == -1)
     return -1;
-  for (i = 0; i < toc.nr_entries; i++)
-    if (lm_id_set_add (toc.entries[i].type == LM_TYPE_NODE ? &w->seen_nodes
-                       : &w->seen_chunks, toc.entries[i].id, 0, err) == -1)
-      return -1;
+  return see_full (w, &toc, err);
+}
+
+/* Does chunk ID count for deduplication in full?  Only while the writer is
+ * made: later `seen_chunks` has what is not stored yet. */
+static bool
+counts_in_full (const struct lm_chunk_writer *w, const uint8_t id[LM_ID_LEN])
+{
+  uint8_t base[LM_ID_LEN];
+  uint64_t how;
+
+  if (lm_id_set_get (&w->seen_chunks, id, &how) && how == SEEN_FULL)
+    return true;
+  return lm_chunk_index_find_base (w->repo->index, id, base) &&
+    memcmp (base, id, LM_ID_LEN) == 0;
+}
+
+/* Once it is known what counts: of the adopted packs, what has a base. */
+static int
+see_deltas (struct lm_chunk_writer *w, struct lm_error *err)
+{
+  size_t i;
+  uint32_t k;
+
+  for (i = 0; i < w->nr_segments; i++) {
+    const struct lm_segment *seg = &w->segments[i];
+    const uint8_t (*bases)[LM_ID_LEN] = (const uint8_t (*)[LM_ID_LEN])
+      seg->bases;
+
+    for (k = 0; k < seg->nr_entries; k++) {
+      const uint8_t *base = lm_entry_base (&seg->entries[k], bases);
+
+      if (base != NULL && counts_in_full (w, base) &&
+          lm_id_set_add (&w->seen_chunks, seg->entries[k].id, SEEN_DELTA,
+                         err) == -1)
+        return -1;
+    }
+  }
   return 0;
 }
 
@@ -147,6 +205,8 @@ take_stock (struct lm_chunk_writer *w, struct lm_error *err)
     r = lm_store_list (w->repo->store, "packs", list_pack, &l, err);
   if (r == 0)
     r = lm_chunk_index_set_whole (w->repo->index, &l.whole, err);
+  if (r == 0)
+    r = see_deltas (w, err);
   lm_id_set_release (&l.known);
   lm_id_set_release (&l.whole);
   return r;
@@ -209,7 +269,7 @@ claim (struct lm_chunk_writer *w, enum lm_object_type type,
       w->statistics.deduplicated_plain += len;
     return 1;
   }
-  if (lm_id_set_add (seen, id, 0, err) == -1)
+  if (lm_id_set_add (seen, id, SEEN_STORED, err) == -1)
     return -1;
   w->statistics.chunks_new++;
   if (type == LM_TYPE_CHUNK)
@@ -217,14 +277,64 @@ claim (struct lm_chunk_writer *w, enum lm_object_type type,
   return 0;
 }
 
-int
-lm_chunk_write (struct lm_chunk_writer *w, enum lm_object_type type,
-                const void *plain, uint32_t len, uint8_t ret_id[LM_ID_LEN],
-                struct lm_error *err)
+/* The chunk that ID, which is not stored, may be stored against.  Whatever goes wrong here only costs space. */
+static bool
+find_base (struct lm_chunk_writer *w, const struct lm_chunk_parent *parent,
+           const uint8_t id[LM_ID_LEN], uint8_t ret_base_id[LM_ID_LEN],
+           struct lm_codec_base *ret_base)
+{
+  struct lm_error why = LM_ERROR_INIT;
+  struct lm_chunk_location l;
+  uint8_t before[LM_ID_LEN];
+
+  /* What the index names in full, though it is lost or condemned, may be
+   * others' base: it is stored in full again. */
+  if (lm_chunk_index_find_full (w->repo->index, LM_TYPE_CHUNK, id, &l, 1,
+                                &why) != 0)
+    return false;
+  if (lm_disk_map_get (parent->map, parent->nr, before, &why) == 0) {
+    if (lm_id_is_zero (before) ||
+        !lm_chunk_index_find_base (w->repo->index, before, ret_base_id))
+      return false;
+    if (lm_chunk_read_base (w->repo, ret_base_id, ret_base, &why) == 0)
+      return true;
+  }
+  lm_debug (LM_DEBUG_CHUNK, "stored without a base: %s", why.message);
+  return false;
+}
+
+/* Encode, seal and hand over what was claimed. */
+static int
+store (struct lm_chunk_writer *w, struct lm_sealer *sealer,
+       struct lm_chunk_ref *ref, const struct lm_codec_base *base_or_null,
+       const void *plain, struct lm_error *err)
+{
+  CLEANUP_FREE uint8_t *stored = malloc (lm_seal_chunk_bound
+                                         (ref->plain_len));
+  int r;
+
+  if (stored == NULL)
+    return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+  /* Ids do not compress. */
+  r = base_or_null
+    ? lm_seal_delta (sealer, ref, base_or_null, plain, stored, err)
+    : lm_seal_chunk (sealer, ref, plain, ref->type == LM_TYPE_CHUNK, stored,
+                     err);
+  if (r == -1 || lm_pack_writer_add (w->packs, ref, stored, err) == -1)
+    return -1;
+  LM_LOCK_FOR_SCOPE (&w->lock);
+  w->statistics.stored += ref->stored_len;
+  return 0;
+}
+
+static int
+write_chunk (struct lm_chunk_writer *w, enum lm_object_type type,
+             const struct lm_chunk_parent *parent_or_null, const void *plain,
+             uint32_t len, uint8_t ret_id[LM_ID_LEN], struct lm_error *err)
 {
   struct lm_sealer *sealer = lm_sealer_for_thread (w->repo->keys, err);
   struct lm_chunk_ref ref = { .type = type, .plain_len = len };
-  CLEANUP_FREE uint8_t *stored = NULL;
+  struct lm_codec_base base;
   int r;
 
   if (sealer == NULL ||
@@ -235,18 +345,27 @@ lm_chunk_write (struct lm_chunk_writer *w, enum lm_object_type type,
              lm_chunk_index_has (w->repo->index, type, ref.id), err);
   if (r != 0)
     return r == 1 ? 0 : -1;
+  if (parent_or_null == NULL ||
+      !find_base (w, parent_or_null, ref.id, ref.base, &base))
+    return store (w, sealer, &ref, NULL, plain, err);
+  return store (w, sealer, &ref, &base, plain, err);
+}
 
-  stored = malloc (lm_seal_chunk_bound (len));
-  if (stored == NULL)
-    return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
-  /* Ids do not compress. */
-  if (lm_seal_chunk (sealer, &ref, plain, type == LM_TYPE_CHUNK, stored,
-                     err) == -1 ||
-      lm_pack_writer_add (w->packs, &ref, stored, err) == -1)
-    return -1;
-  LM_LOCK_FOR_SCOPE (&w->lock);
-  w->statistics.stored += ref.stored_len;
-  return 0;
+int
+lm_chunk_write (struct lm_chunk_writer *w, enum lm_object_type type,
+                const void *plain, uint32_t len, uint8_t ret_id[LM_ID_LEN],
+                struct lm_error *err)
+{
+  return write_chunk (w, type, NULL, plain, len, ret_id, err);
+}
+
+int
+lm_chunk_write_near (struct lm_chunk_writer *w,
+                     const struct lm_chunk_parent *parent, const void *plain,
+                     uint32_t len, uint8_t ret_id[LM_ID_LEN],
+                     struct lm_error *err)
+{
+  return write_chunk (w, LM_TYPE_CHUNK, parent, plain, len, ret_id, err);
 }
 
 /* --- segments --- */
@@ -266,7 +385,7 @@ absorb (struct lm_chunk_writer *w, const struct lm_journal_segment *live,
   if (lm_segment_get (w->repo->store, w->repo->keys, live->id, &old,
                       &why) == -1)
     return 0;                   /* merging can wait for better days */
-  if (old.nr_bases > 0 || old.nr_entries > LM_ENTRIES_MAX - seg->nr_entries)
+  if (old.nr_entries > LM_ENTRIES_MAX - seg->nr_entries)
     return 0;
   entries = calloc (old.nr_entries + 1, sizeof *entries);
   if (entries == NULL)
@@ -276,7 +395,9 @@ absorb (struct lm_chunk_writer *w, const struct lm_journal_segment *live,
       if (old.entries[j].pack == i)
         entries[n++] = old.entries[j];
     if (lm_segment_add_pack (seg, old.packs[i].id, old.packs[i].size,
-                             entries, n, err) == -1)
+                             entries, n,
+                             (const uint8_t (*)[LM_ID_LEN]) old.bases,
+                             err) == -1)
       return -1;
   }
   return lm_change_by_id (changes, LM_CHANGE_SEGMENT_REMOVE, live->id, err);
@@ -316,6 +437,22 @@ remove_bad_segments (struct lm_chunk_writer *w, json_t *changes,
   return 0;
 }
 
+/* The first segment with a base brings the feature with it. */
+static int
+add_feature (struct lm_chunk_writer *w, json_t *changes,
+             struct lm_error *err)
+{
+  size_t i;
+
+  for (i = 0; i < w->nr_segments; i++)
+    if (w->segments[i].nr_bases > 0)
+      return lm_repository_has_feature (w->repo, LM_FEATURE_REQUIRED,
+                                        LM_FEATURE_BASE_CHUNKS) ? 0
+        : lm_change_feature_add (changes, LM_FEATURE_REQUIRED,
+                                 LM_FEATURE_BASE_CHUNKS, err);
+  return 0;
+}
+
 int
 lm_chunk_writer_finish (struct lm_chunk_writer *w, json_t *changes,
                         struct lm_error *err)
@@ -323,6 +460,7 @@ lm_chunk_writer_finish (struct lm_chunk_writer *w, json_t *changes,
   size_t i;
 
   if (lm_pack_writer_finish (w->packs, err) == -1 ||
+      add_feature (w, changes, err) == -1 ||
       remove_bad_segments (w, changes, err) == -1)
     return -1;
   for (i = 0; i < w->nr_segments; i++) {

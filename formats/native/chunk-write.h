@@ -6,6 +6,10 @@
  * Whole packs that no segment names (a backup that was killed) count for
  * deduplication, and the new segment names them: what was stored before
  * an interruption is used by the next backup.
+ *
+ * A changed chunk may be stored against the one that it replaces (native.md
+ * section 6.2).  The rules of that section about what counts are kept
+ * here and in chunk-index.c.
  */
 #ifndef LM_FORMATS_NATIVE_CHUNK_WRITE_H
 #define LM_FORMATS_NATIVE_CHUNK_WRITE_H
@@ -19,6 +23,7 @@
 
 struct lm_repository;
 struct lm_chunk_writer;
+struct lm_disk_map;
 
 /* Bytes, but for the first two. */
 struct lm_chunk_writer_statistics {
@@ -41,6 +46,22 @@ extern int lm_chunk_write (struct lm_chunk_writer *w,
                            enum lm_object_type type, const void *plain,
                            uint32_t len, uint8_t ret_id[LM_ID_LEN],
                            struct lm_error *err)
+  __attribute__ ((nonnull, warn_unused_result));
+
+/* Where a data chunk was before: chunk NR of MAP, the same disk in the
+ * parent snapshot.  What is there serves as a base when that pays; that it
+ * can't be read is no failure. */
+struct lm_chunk_parent {
+  struct lm_disk_map *map;      /* borrowed */
+  uint64_t nr;
+};
+
+/* The same for a data chunk that has a parent. */
+extern int lm_chunk_write_near (struct lm_chunk_writer *w,
+                                const struct lm_chunk_parent *parent,
+                                const void *plain, uint32_t len,
+                                uint8_t ret_id[LM_ID_LEN],
+                                struct lm_error *err)
   __attribute__ ((nonnull, warn_unused_result));
 
 /* Wait for all packs, store the index segments, and append to CHANGES

@@ -13,6 +13,12 @@
 
 #define LOW24 0xffffffu
 
+const uint8_t *
+lm_entry_base (const struct lm_entry *e, const uint8_t (*bases)[LM_ID_LEN])
+{
+  return e->base > 0 ? bases[e->base - 1] : NULL;
+}
+
 void
 lm_entry_encode (const struct lm_entry *e, struct lm_entry_wire *wire)
 {
@@ -72,6 +78,9 @@ lm_entry_check (const struct lm_entry_wire *wire, uint32_t packs,
   if ((e.base != 0) != (e.encoding == LM_ENCODING_ZSTD_BASE))
     return lm_corrupt (err, "%s: entry %" PRIu32 ": encoding %u with base %"
                        PRIu32, what, nr, e.encoding, e.base);
+  if (e.base != 0 && e.type != LM_TYPE_CHUNK)
+    return lm_corrupt (err, "%s: entry %" PRIu32 ": a map node with a base",
+                       what, nr);
   *ret_e = e;
   return 0;
 }

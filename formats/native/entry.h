@@ -24,6 +24,13 @@ struct lm_entry {
   uint32_t base;
 };
 
+/* The id of the chunk that E is stored against, in its table's BASES; NULL
+ * when it is stored in full.  Who keeps a copy that has one must keep a
+ * copy in full of that chunk too (native.md 6.2). */
+extern const uint8_t *lm_entry_base (const struct lm_entry *e,
+                                     const uint8_t (*bases)[LM_ID_LEN])
+  __attribute__ ((nonnull (1)));
+
 extern void lm_entry_encode (const struct lm_entry *e,
                              struct lm_entry_wire *wire)
   __attribute__ ((nonnull));

@@ -115,11 +115,14 @@ cursor_load (struct cursor *c, struct lm_error *err)
     return 0;
   if (c->source->segment) {
     const struct lm_segment *seg = c->source->segment;
+    const uint8_t *base;
 
     c->e = seg->entries[c->pos];
+    base = lm_entry_base (&c->e,
+                          (const uint8_t (*)[LM_ID_LEN]) seg->bases);
     memset (c->base, 0, LM_ID_LEN);
-    if (c->e.base > 0)
-      memcpy (c->base, seg->bases[c->e.base - 1], LM_ID_LEN);
+    if (base)
+      memcpy (c->base, base, LM_ID_LEN);
   }
   else if (lm_index_run_get (c->source->run, c->pos, &c->e, c->base,
                              err) == -1)

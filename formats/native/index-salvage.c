@@ -71,12 +71,10 @@ salvage_pack (void *opaque, const char *name, uint64_t size,
     lm_debug (LM_DEBUG_REPOSITORY, "not salvaged: %s", why.message);
     return why.kind == LM_ERR_NOMEM ? (*err = why, -1) : 0;
   }
-  /* Base ids would have to be numbered anew; nothing writes them yet. */
-  if (toc.nr_bases > 0)
-    return 0;
   seg = segment_with_room (r->salvage, toc.nr_entries, err);
   if (seg == NULL ||
       lm_segment_add_pack (seg, id, size, toc.entries, toc.nr_entries,
+                           (const uint8_t (*)[LM_ID_LEN]) toc.bases,
                            err) == -1)
     return -1;
   return lm_id_set_add (r->found, id, size, err);

@@ -4,6 +4,7 @@
 #include <config.h>
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,18 +40,19 @@ static int
 print_entry (const struct lm_entry *e, const uint8_t (*bases)[LM_ID_LEN],
              struct lm_buffer *out, struct lm_error *err)
 {
+  const uint8_t *base_id = lm_entry_base (e, bases);
   char hex[2 * LM_ID_LEN + 1], base[2 * LM_ID_LEN + 1] = "";
 
   lm_hex_encode (e->id, LM_ID_LEN, hex);
-  if (e->base > 0)
-    lm_hex_encode (bases[e->base - 1], LM_ID_LEN, base);
+  if (base_id)
+    lm_hex_encode (base_id, LM_ID_LEN, base);
   return lm_buffer_printf (out, err, "  %s %s pack %" PRIu32 " at 0x%"
                            PRIx32 " stored %" PRIu32 " plain %" PRIu32
                            " %s%s%s\n", hex,
                            e->type == LM_TYPE_NODE ? "node" : "chunk",
                            e->pack, e->offset, e->stored_len, e->plain_len,
                            encoding_name (e->encoding),
-                           e->base > 0 ? " base " : "", base);
+                           base_id ? " base " : "", base);
 }
 
 int
@@ -166,19 +168,24 @@ print_copies (struct lm_repository *repo, enum lm_object_type type,
               struct lm_error *err)
 {
   struct lm_chunk_location copies[COPIES_MAX];
-  char name[LM_PACK_NAME_LEN + 1];
+  char name[LM_PACK_NAME_LEN + 1], base[2 * LM_ID_LEN + 1];
   int i, n;
 
   n = lm_chunk_index_find (repo->index, type, id, copies, COPIES_MAX, err);
   if (n == -1 || lm_buffer_printf (out, err, "  copies: %d\n", n) == -1)
     return -1;
   for (i = 0; i < n; i++) {
+    const struct lm_chunk_ref *ref = &copies[i].ref;
+    bool has_base = ref->encoding == LM_ENCODING_ZSTD_BASE;
+
     lm_pack_name (copies[i].pack, name);
+    lm_hex_encode (ref->base, LM_ID_LEN, base);
     if (lm_buffer_printf (out, err, "    %s at 0x%" PRIx32 " stored %"
-                          PRIu32 " plain %" PRIu32 " %s\n", name,
-                          copies[i].offset, copies[i].ref.stored_len,
-                          copies[i].ref.plain_len,
-                          encoding_name (copies[i].ref.encoding)) == -1)
+                          PRIu32 " plain %" PRIu32 " %s%s%s\n", name,
+                          copies[i].offset, ref->stored_len, ref->plain_len,
+                          encoding_name (ref->encoding),
+                          has_base ? " base " : "",
+                          has_base ? base : "") == -1)
       return -1;
   }
   return 0;

@@ -50,7 +50,7 @@ enum lm_method { LM_METHOD_NONE = 0, LM_METHOD_AES_256_GCM = 1 };
 enum lm_encoding {
   LM_ENCODING_RAW = 0,
   LM_ENCODING_ZSTD = 1,
-  LM_ENCODING_ZSTD_BASE = 2,    /* refused: written by later programs */
+  LM_ENCODING_ZSTD_BASE = 2,    /* needs the feature "base-chunks" */
 };
 
 /* Limits, with their reasons in section 14. */

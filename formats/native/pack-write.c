@@ -22,6 +22,8 @@ struct pack {
   struct lm_buffer data;        /* header and chunks */
   struct lm_entry *entries;
   uint32_t nr, alloc;
+  uint8_t (*bases)[LM_ID_LEN];
+  uint32_t nr_bases, alloc_bases;
 };
 
 struct lm_pack_writer {
@@ -60,6 +62,7 @@ pack_free (struct pack *p)
     return;
   lm_buffer_release (&p->data);
   free (p->entries);
+  free (p->bases);
   free (p);
 }
 
@@ -77,7 +80,7 @@ pack_new (const struct lm_keys *keys, struct pack *spare,
     return NULL;
   }
   p->data.len = 0;
-  p->nr = 0;
+  p->nr = p->nr_bases = 0;
   lm_random_bytes (p->id, sizeof p->id);
   memcpy (h.magic, LM_PACK_MAGIC, 4);
   h.version = lm_put_le16 (LM_NATIVE_VERSION);
@@ -91,14 +94,24 @@ pack_new (const struct lm_keys *keys, struct pack *spare,
   return p;
 }
 
+/* Bytes of the plain table of contents. */
+static size_t
+toc_len (const struct pack *p)
+{
+  return sizeof (struct lm_toc_head_wire) +
+    p->nr * sizeof (struct lm_entry_wire) + (size_t) p->nr_bases * LM_ID_LEN;
+}
+
 /* The sealed table of contents and the trailer, which follow the chunks. */
 static int
 make_tail (const struct lm_keys *keys, const struct pack *p,
            uint8_t **ret_toc, size_t *ret_len,
            struct lm_pack_trailer_wire *trailer, struct lm_error *err)
 {
-  struct lm_toc_head_wire head = { .entries = lm_put_le32 (p->nr) };
-  size_t len = sizeof head + p->nr * sizeof (struct lm_entry_wire);
+  struct lm_toc_head_wire head = {
+    .entries = lm_put_le32 (p->nr), .bases = lm_put_le32 (p->nr_bases),
+  };
+  size_t len = toc_len (p);
   CLEANUP_FREE uint8_t *plain = malloc (len);
   struct lm_entry_wire *wire;
   uint32_t i;
@@ -109,6 +122,8 @@ make_tail (const struct lm_keys *keys, const struct pack *p,
   wire = (void *) (plain + sizeof head);
   for (i = 0; i < p->nr; i++)
     lm_entry_encode (&p->entries[i], &wire[i]);
+  if (p->nr_bases > 0)
+    memcpy (&wire[p->nr], p->bases, (size_t) p->nr_bases * LM_ID_LEN);
   memset (trailer, 0, sizeof *trailer);
   trailer->toc_offset = lm_put_le64 (p->data.len);
   memcpy (trailer->magic, LM_PACK_MAGIC, 4);
@@ -124,20 +139,21 @@ store_pack (struct lm_pack_writer *w, struct pack *p, struct lm_error *err)
   struct lm_pack_done done;
   char name[LM_PACK_NAME_LEN + 1];
   struct iovec iov[3];
-  size_t toc_len;
+  size_t len;
 
-  if (make_tail (w->keys, p, &toc, &toc_len, &trailer, err) == -1)
+  if (make_tail (w->keys, p, &toc, &len, &trailer, err) == -1)
     return -1;
   iov[0] = (struct iovec) { p->data.data, p->data.len };
-  iov[1] = (struct iovec) { toc, toc_len };
+  iov[1] = (struct iovec) { toc, len };
   iov[2] = (struct iovec) { &trailer, sizeof trailer };
   lm_pack_name (p->id, name);
   if (lm_store_put_if_absent (w->store, name, iov, 3, err) == -1)
     return lm_error_prefix (err, "%s", name);
   memcpy (done.id, p->id, sizeof done.id);
-  done.size = p->data.len + toc_len + sizeof trailer;
+  done.size = p->data.len + len + sizeof trailer;
   done.entries = p->entries;
   done.nr_entries = p->nr;
+  done.bases = (const uint8_t (*)[LM_ID_LEN]) p->bases;
   return w->done (w->opaque, &done, err);
 }
 
@@ -228,6 +244,32 @@ queue_locked (struct lm_pack_writer *w, struct lm_error *err)
   return 0;
 }
 
+/* Room for one more entry and its base. */
+static int
+reserve_entry (struct pack *p, struct lm_error *err)
+{
+  if (p->nr == p->alloc) {
+    uint32_t alloc = p->alloc ? 2 * p->alloc : 1024;
+    struct lm_entry *bigger = realloc (p->entries, alloc * sizeof *bigger);
+
+    if (bigger == NULL)
+      return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+    p->entries = bigger;
+    p->alloc = alloc;
+  }
+  if (p->nr_bases == p->alloc_bases) {
+    uint32_t alloc = p->alloc_bases ? 2 * p->alloc_bases : 64;
+    uint8_t (*bigger)[LM_ID_LEN] = realloc (p->bases,
+                                            alloc * sizeof *bigger);
+
+    if (bigger == NULL)
+      return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+    p->bases = bigger;
+    p->alloc_bases = alloc;
+  }
+  return 0;
+}
+
 static int
 append_locked (struct lm_pack_writer *w, const struct lm_chunk_ref *ref,
                const uint8_t *stored, struct lm_error *err)
@@ -239,15 +281,8 @@ append_locked (struct lm_pack_writer *w, const struct lm_chunk_ref *ref,
       (w->filling = pack_new (w->keys, lm_steal (w->spare), err)) == NULL)
     return -1;
   p = w->filling;
-  if (p->nr == p->alloc) {
-    uint32_t alloc = p->alloc ? 2 * p->alloc : 1024;
-    struct lm_entry *bigger = realloc (p->entries, alloc * sizeof *bigger);
-
-    if (bigger == NULL)
-      return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
-    p->entries = bigger;
-    p->alloc = alloc;
-  }
+  if (reserve_entry (p, err) == -1)
+    return -1;
   e = &p->entries[p->nr];
   memset (e, 0, sizeof *e);
   memcpy (e->id, ref->id, LM_ID_LEN);
@@ -259,6 +294,10 @@ append_locked (struct lm_pack_writer *w, const struct lm_chunk_ref *ref,
   if (lm_buffer_append (&p->data, stored, ref->stored_len, err) == -1)
     return -1;
   p->nr++;
+  if (ref->encoding == LM_ENCODING_ZSTD_BASE) {
+    memcpy (p->bases[p->nr_bases++], ref->base, LM_ID_LEN);
+    e->base = p->nr_bases;
+  }
   return 0;
 }
 
@@ -272,6 +311,7 @@ lm_pack_writer_add (struct lm_pack_writer *w, const struct lm_chunk_ref *ref,
     return -1;
   while (w->filling != NULL &&
          (w->filling->data.len + ref->stored_len > LM_PACK_TARGET_SIZE ||
+          toc_len (w->filling) > LM_PACK_TOC_TARGET_SIZE ||
           w->filling->nr == LM_ENTRIES_MAX))
     if (queue_locked (w, err) == -1)
       return -1;

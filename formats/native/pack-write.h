@@ -18,8 +18,10 @@
 #include "formats/native/keys.h"
 #include "formats/store.h"
 
-/* Writers close a pack when it has reached this. */
+/* Writers close a pack when it has reached this, or its plain table of
+ * contents that. */
 #define LM_PACK_TARGET_SIZE (32u << 20)
+#define LM_PACK_TOC_TARGET_SIZE (60u << 20)
 
 struct lm_pack_writer;
 
@@ -29,6 +31,7 @@ struct lm_pack_done {
   uint32_t size;                /* bytes */
   const struct lm_entry *entries;
   uint32_t nr_entries;
+  const uint8_t (*bases)[LM_ID_LEN];    /* what entries say `base` of */
 };
 
 /* Called from the writer's thread, for one pack at a time. */

@@ -20,14 +20,13 @@ static const char *const class_names[LM_FEATURE_CLASSES] = {
   "required", "write", "optional",
 };
 
-/* What this program knows.  Reserved for later ones: base-chunks and
- * key-epochs, both required. */
+/* What this program knows.  Reserved for later ones: key-epochs,
+ * required. */
 static const struct {
   enum lm_feature_class class;
   const char *name;
 } known[] = {
-  /* None yet; an array may not be empty. */
-  { LM_FEATURE_CLASSES, "" },
+  { LM_FEATURE_REQUIRED, LM_FEATURE_BASE_CHUNKS },
 };
 
 const char *
@@ -64,19 +63,29 @@ check_feature_name (const char *name, const char *what, struct lm_error *err)
   return 0;
 }
 
+bool
+lm_features_has (const struct lm_features *features,
+                 enum lm_feature_class class, const char *name)
+{
+  size_t i;
+
+  for (i = 0; i < features->n; i++)
+    if (features->list[i].class == class &&
+        strcmp (features->list[i].name, name) == 0)
+      return true;
+  return false;
+}
+
 int
 lm_features_add (struct lm_features *features, enum lm_feature_class class,
                  const char *name, const char *what, struct lm_error *err)
 {
   struct lm_feature *f;
-  size_t i;
 
   if (check_feature_name (name, what, err) == -1)
     return -1;
-  for (i = 0; i < features->n; i++)
-    if (features->list[i].class == class &&
-        strcmp (features->list[i].name, name) == 0)
-      return 0;
+  if (lm_features_has (features, class, name))
+    return 0;
   if (features->n == LM_FEATURES_MAX)
     return lm_error_set (err, LM_ERR_LIMIT,
                          "%s: more than %d features", what,

@@ -19,6 +19,9 @@
 #define LM_FEATURE_NAME_MAX 64  /* bytes */
 #define LM_FEATURES_MAX 64      /* per repository */
 
+/* Chunks stored against a base, native.md section 6.2; required. */
+#define LM_FEATURE_BASE_CHUNKS "base-chunks"
+
 enum lm_feature_class {
   LM_FEATURE_REQUIRED,
   LM_FEATURE_WRITE,
@@ -49,6 +52,10 @@ extern int lm_feature_class_parse (const char *text, const char *what,
 extern int lm_features_add (struct lm_features *features,
                             enum lm_feature_class class, const char *name,
                             const char *what, struct lm_error *err)
+  __attribute__ ((nonnull));
+
+extern bool lm_features_has (const struct lm_features *features,
+                             enum lm_feature_class class, const char *name)
   __attribute__ ((nonnull));
 
 /* May this program use the repository?  LM_ERR_UNSUPPORTED with the name

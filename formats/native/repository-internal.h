@@ -47,6 +47,12 @@ extern int lm_repository_refresh_index (struct lm_repository *repo,
                                         struct lm_error *err)
   __attribute__ ((nonnull, warn_unused_result));
 
+/* In config, or added by a record that was seen. */
+extern bool lm_repository_has_feature (const struct lm_repository *repo,
+                                       enum lm_feature_class class,
+                                       const char *name)
+  __attribute__ ((nonnull));
+
 /* 0 if this handle may change the repository. */
 extern int lm_repository_check_writable (const struct lm_repository *repo,
                                          struct lm_error *err)

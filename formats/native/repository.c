@@ -376,6 +376,14 @@ lm_repository_load (struct lm_repository *repo, struct lm_error *err)
   return 0;
 }
 
+bool
+lm_repository_has_feature (const struct lm_repository *repo,
+                           enum lm_feature_class class, const char *name)
+{
+  return lm_features_has (&repo->config.features, class, name) ||
+    lm_features_has (&repo->state.features, class, name);
+}
+
 int
 lm_repository_check_writable (const struct lm_repository *repo,
                               struct lm_error *err)

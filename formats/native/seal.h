@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "formats/native/codec.h"
 #include "formats/native/keys.h"
 #include "formats/native/native-wire.h"
 
@@ -56,12 +57,29 @@ extern int lm_seal_chunk (struct lm_sealer *s, struct lm_chunk_ref *ref,
                           struct lm_error *err)
   __attribute__ ((nonnull, warn_unused_result));
 
+/* The same, against the chunk ref->base with the plain bytes BASE when
+ * that pays; otherwise in full, and ref->base is zeros afterwards. */
+extern int lm_seal_delta (struct lm_sealer *s, struct lm_chunk_ref *ref,
+                          const struct lm_codec_base *base,
+                          const void *plain, uint8_t *out,
+                          struct lm_error *err)
+  __attribute__ ((nonnull, warn_unused_result));
+
 /* Authenticate and decode ref->stored_len bytes at STORED into exactly
  * ref->plain_len bytes at PLAIN.  STORED is overwritten.  In an
  * unencrypted repository, or with VERIFY_ID, the id is computed again.
- * On failure nothing useful is in PLAIN. */
+ * On failure nothing useful is in PLAIN.  A copy that is stored against a
+ * base is LM_ERR_CORRUPT. */
 extern int lm_open_chunk (struct lm_sealer *s,
                           const struct lm_chunk_ref *ref, uint8_t *stored,
+                          void *plain, int verify_id, struct lm_error *err)
+  __attribute__ ((nonnull, warn_unused_result));
+
+/* The same for a copy that is stored against the chunk ref->base, of which
+ * BASE has the plain bytes (authenticated); others may come here too. */
+extern int lm_open_delta (struct lm_sealer *s,
+                          const struct lm_chunk_ref *ref,
+                          const struct lm_codec_base *base, uint8_t *stored,
                           void *plain, int verify_id, struct lm_error *err)
   __attribute__ ((nonnull, warn_unused_result));
 

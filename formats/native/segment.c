@@ -35,47 +35,78 @@ lm_segment_release (struct lm_segment *seg)
   memset (seg, 0, sizeof *seg);
 }
 
+/* TABLE, of which N elements of SIZE bytes are used, with room for MORE
+ * (the caller keeps N + MORE far from overflow); NULL without memory. */
+static void *
+grow (void *table, uint32_t *alloc, uint32_t n, uint32_t more, size_t size)
+{
+  uint32_t wanted = *alloc ? *alloc : 64;
+  void *bigger;
+
+  if (table && n + more <= *alloc)
+    return table;
+  while (wanted < n + more)
+    wanted *= 2;
+  bigger = realloc (table, wanted * size);
+  if (bigger != NULL)
+    *alloc = wanted;
+  return bigger;
+}
+
+static int
+reserve (struct lm_segment *seg, uint32_t entries, uint32_t bases,
+         struct lm_error *err)
+{
+  void *p;
+
+  if ((p = grow (seg->packs, &seg->alloc_packs, seg->nr_packs, 1,
+                 sizeof *seg->packs)) != NULL)
+    seg->packs = p;
+  if (p && (p = grow (seg->entries, &seg->alloc_entries, seg->nr_entries,
+                      entries, sizeof *seg->entries)) != NULL)
+    seg->entries = p;
+  if (p && (p = grow (seg->bases, &seg->alloc_bases, seg->nr_bases, bases,
+                      sizeof *seg->bases)) != NULL)
+    seg->bases = p;
+  return p ? 0 : lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+}
+
+/* Append one entry of the pack that is added last. */
+static void
+append_entry (struct lm_segment *seg, const struct lm_entry *e,
+              const uint8_t (*bases)[LM_ID_LEN])
+{
+  struct lm_entry *out = &seg->entries[seg->nr_entries++];
+  const uint8_t *base = lm_entry_base (e, bases);
+
+  *out = *e;
+  out->pack = seg->nr_packs;
+  if (base == NULL)
+    return;
+  memcpy (seg->bases[seg->nr_bases++], base, LM_ID_LEN);
+  out->base = seg->nr_bases;
+}
+
 int
 lm_segment_add_pack (struct lm_segment *seg,
                      const uint8_t id[LM_NAME_ID_LEN], uint32_t size,
                      const struct lm_entry *entries, uint32_t nr_entries,
-                     struct lm_error *err)
+                     const uint8_t (*bases)[LM_ID_LEN], struct lm_error *err)
 {
-  uint32_t i;
+  uint32_t i, nr_bases = 0;
 
   if (nr_entries > LM_ENTRIES_MAX - seg->nr_entries)
     return lm_error_set (err, LM_ERR_LIMIT,
                          "an index segment has at most %u entries",
                          LM_ENTRIES_MAX);
-  if (seg->nr_packs == seg->alloc_packs) {
-    uint32_t alloc = seg->alloc_packs ? 2 * seg->alloc_packs : 16;
-    struct lm_segment_pack *bigger =
-      realloc (seg->packs, alloc * sizeof *bigger);
-
-    if (bigger == NULL)
-      return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
-    seg->packs = bigger;
-    seg->alloc_packs = alloc;
-  }
-  if (seg->nr_entries + nr_entries > seg->alloc_entries) {
-    uint32_t alloc = seg->alloc_entries ? seg->alloc_entries : 1024;
-    struct lm_entry *bigger;
-
-    while (alloc < seg->nr_entries + nr_entries)
-      alloc *= 2;
-    bigger = realloc (seg->entries, alloc * sizeof *bigger);
-    if (bigger == NULL)
-      return lm_error_set (err, LM_ERR_NOMEM, "out of memory");
-    seg->entries = bigger;
-    seg->alloc_entries = alloc;
-  }
+  for (i = 0; i < nr_entries; i++)
+    nr_bases += entries[i].base > 0;
+  if (reserve (seg, nr_entries, nr_bases, err) == -1)
+    return -1;
   memcpy (seg->packs[seg->nr_packs].id, id, LM_NAME_ID_LEN);
   seg->packs[seg->nr_packs].size = size;
-  for (i = 0; i < nr_entries; i++) {
-    seg->entries[seg->nr_entries + i] = entries[i];
-    seg->entries[seg->nr_entries + i].pack = seg->nr_packs;
-  }
-  seg->nr_entries += nr_entries;
+  for (i = 0; i < nr_entries; i++)
+    append_entry (seg, &entries[i], bases);
   seg->nr_packs++;
   return 0;
 }

@@ -23,7 +23,7 @@ struct lm_segment {
   struct lm_segment_pack *packs;
   uint32_t nr_entries, alloc_entries;
   struct lm_entry *entries;     /* sorted by id, pack, offset once stored */
-  uint32_t nr_bases;
+  uint32_t nr_bases, alloc_bases;
   uint8_t (*bases)[LM_ID_LEN];
 };
 
@@ -32,13 +32,16 @@ struct lm_segment {
 extern void lm_segment_release (struct lm_segment *seg)
   __attribute__ ((nonnull));
 
-/* Add a pack and its entries (their `pack` is set here; no bases). */
+/* Add a pack and its entries: `pack` is set here, and bases are numbered
+ * anew, those of ENTRIES being an index + 1 into BASES. */
 extern int lm_segment_add_pack (struct lm_segment *seg,
                                 const uint8_t id[LM_NAME_ID_LEN],
                                 uint32_t size,
                                 const struct lm_entry *entries,
-                                uint32_t nr_entries, struct lm_error *err)
-  __attribute__ ((nonnull (1, 2, 6), warn_unused_result));
+                                uint32_t nr_entries,
+                                const uint8_t (*bases)[LM_ID_LEN],
+                                struct lm_error *err)
+  __attribute__ ((nonnull (1, 2, 7), warn_unused_result));
 
 /* By id, pack and offset, as they are stored. */
 extern void lm_segment_sort (struct lm_segment *seg)

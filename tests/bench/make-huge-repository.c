@@ -106,7 +106,8 @@ pack_done (void *opaque, const struct lm_pack_done *done,
       put_segment_locked (m, err) == -1)
     return -1;
   return lm_segment_add_pack (&m->segment, done->id, done->size,
-                              done->entries, done->nr_entries, err);
+                              done->entries, done->nr_entries, done->bases,
+                              err);
 }
 
 static int

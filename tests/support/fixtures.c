@@ -36,6 +36,7 @@ const struct lm_fixture lm_fixtures[] = {
   { "journal", true, false, true },
   { "backups", false, false, true },
   { "backups-none", false, false, false },
+  { "base-chunks", false, false, true },
 };
 
 const size_t lm_nr_fixtures = sizeof lm_fixtures / sizeof lm_fixtures[0];
@@ -207,6 +208,7 @@ back_up (struct lm_repository *repo, unsigned day, size_t size0,
     .nr_files = 2, .tags = tags, .nr_tags = 2,
     .consistency = "crash-consistent",
     .machine_config_kind = "libvirt-xml", .program = PROGRAM, .threads = 1,
+    .no_base_chunks = true,
   };
   struct lm_backup_result result;
   int r;
@@ -228,6 +230,51 @@ fill_backups (struct lm_repository *repo, struct lm_error *err)
   return back_up (repo, 2, 129 * CHUNK + 17, err);
 }
 
+/* ---- base chunks ---- */
+
+/* A disk of random chunks, of which each day changes a few bytes in some:
+ * chunk N on days that N divides. */
+static int
+back_up_database (struct lm_repository *repo, unsigned day,
+                  struct lm_error *err)
+{
+  static uint8_t data[12 * CHUNK];
+  struct memory_disk *disk;
+  struct lm_backup_disk disks[1] = { { "db", NULL, "/dev/vdb", 512 } };
+  struct lm_backup_params params = {
+    .vm = "db", .disks = disks, .nr_disks = 1, .consistency = "consistent",
+    .program = PROGRAM, .threads = 1,
+  };
+  struct lm_backup_result result;
+  uint32_t x = 7;
+  size_t i;
+  int r;
+
+  for (i = 0; i < sizeof data; i++) {
+    x = x * 1664525 + 1013904223;
+    data[i] = x >> 24;
+  }
+  for (i = 1; i < sizeof data / CHUNK; i++)
+    memset (data + i * CHUNK + 100 * i, 'a' + day / i, 5);
+  lm_clock_set_test_time (CLOCK + day * 86400);
+  disk = memory_disk_new (data, sizeof data, CHUNK);
+  disks[0].disk = &disk->disk;
+  r = lm_backup_run (repo, &params, &result, err);
+  lm_disk_close (&disk->disk);
+  return r == -1 ? -1 : lm_repository_load (repo, err);
+}
+
+static int
+fill_base_chunks (struct lm_repository *repo, struct lm_error *err)
+{
+  unsigned day;
+
+  for (day = 1; day <= 3; day++)
+    if (back_up_database (repo, day, err) == -1)
+      return -1;
+  return 0;
+}
+
 /* ---- making one ---- */
 
 static int
@@ -238,6 +285,8 @@ fill (const struct lm_fixture *f, struct lm_repository *repo,
     return fill_journal (repo, err);
   if (strncmp (f->name, "backups", 7) == 0)
     return fill_backups (repo, err);
+  if (strcmp (f->name, "base-chunks") == 0)
+    return fill_base_chunks (repo, err);
   return 0;
 }
 

@@ -42,7 +42,8 @@ make_segment (struct lm_segment *seg, uint8_t pack, uint32_t n)
     e[i].plain_len = 65536;
   }
   qsort (e, n, sizeof *e, compare);
-  cr_assert (eq (int, lm_segment_add_pack (seg, id, 64 + 100 * n, e, n, &err),
+  cr_assert (eq (int, lm_segment_add_pack (seg, id, 64 + 100 * n, e, n,
+                                           NULL, &err),
                  0));
   free (e);
 }

@@ -523,8 +523,8 @@ Test (journal, foul_records_are_refused_by_what_is_wrong)
       "\"A\"}]", LM_ERR_CORRUPT,
       R1 "feature-add: 'A' is not the name of a feature" },
     { "", "[{\"change\": \"feature-add\", \"class\": \"required\", "
-      "\"name\": \"base-chunks\"}]", LM_ERR_UNSUPPORTED,
-      "journal: this repository needs the feature 'base-chunks', which this "
+      "\"name\": \"from-later\"}]", LM_ERR_UNSUPPORTED,
+      "journal: this repository needs the feature 'from-later', which this "
       "program does not know" },
     { "", "[{\"change\": \"key-epoch\", \"epoch\": 1}]", LM_ERR_UNSUPPORTED,
       "journal: key epoch 1 is not supported" },

@@ -120,6 +120,12 @@ Test (repo_config, features_are_checked_by_class)
   struct lm_features f = { .n = 0 };
 
   cr_expect (eq (int, lm_features_check (&f, false, "r", &err), 0));
+  cr_assert (eq (int, lm_features_add (&f, LM_FEATURE_REQUIRED,
+                                       LM_FEATURE_BASE_CHUNKS, "r", &err),
+                 0));
+  cr_expect (eq (int, lm_features_check (&f, false, "r", &err), 0));
+  cr_expect (lm_features_has (&f, LM_FEATURE_REQUIRED, "base-chunks"));
+  cr_expect (not (lm_features_has (&f, LM_FEATURE_WRITE, "base-chunks")));
   cr_assert (eq (int, lm_features_add (&f, LM_FEATURE_OPTIONAL, "sugar",
                                        "r", &err), 0));
   cr_expect (eq (int, lm_features_check (&f, false, "r", &err), 0));
@@ -132,17 +138,17 @@ Test (repo_config, features_are_checked_by_class)
                  "program must know the feature 'salt', which this one does "
                  "not"));
   cr_assert (eq (int, lm_features_add (&f, LM_FEATURE_REQUIRED,
-                                       "base-chunks", "r", &err), 0));
+                                       "from-later", "r", &err), 0));
   cr_expect (eq (int, lm_features_check (&f, true, "r", &err), -1));
   cr_expect (eq (str, err.message, (char *) "r: this repository needs the "
-                 "feature 'base-chunks', which this program does not know"));
+                 "feature 'from-later', which this program does not know"));
   /* The same one twice is one; the same name in two classes are two. */
   cr_assert (eq (int, lm_features_add (&f, LM_FEATURE_WRITE, "salt", "r",
                                        &err), 0));
-  cr_expect (eq (sz, f.n, 3));
+  cr_expect (eq (sz, f.n, 4));
   cr_assert (eq (int, lm_features_add (&f, LM_FEATURE_OPTIONAL, "salt", "r",
                                        &err), 0));
-  cr_expect (eq (sz, f.n, 4));
+  cr_expect (eq (sz, f.n, 5));
 }
 
 Test (repo_config, features_have_limits)

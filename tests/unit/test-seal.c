@@ -124,19 +124,207 @@ Test (seal, every_part_of_a_chunk_ref_is_bound)
   lm_keys_free (k);
 }
 
-Test (seal, a_base_chunk_is_refused_by_name)
+/* A chunk and what it was before: a few bytes in it differ. */
+static void
+fill_pair (uint8_t *base, uint8_t *plain, size_t len)
 {
+  fill (base, len, false);
+  memcpy (plain, base, len);
+  memcpy (plain + len / 3, "changed", 7);
+}
+
+static void
+seal_pair (struct lm_sealer *s, struct lm_chunk_ref *ref,
+           const uint8_t *base, const uint8_t *plain, uint8_t *stored)
+{
+  const struct lm_codec_base b = { base, ref->plain_len };
+  size_t len = ref->plain_len;
+
+  ref->type = LM_TYPE_CHUNK;
+  cr_assert (eq (int, lm_seal_id (s, ref->type, plain, len, ref->id, &err),
+                 0));
+  cr_assert (eq (int, lm_seal_id (s, ref->type, base, len, ref->base, &err),
+                 0));
+  cr_assert (eq (int, lm_seal_delta (s, ref, &b, plain, stored, &err), 0));
+}
+
+static void
+delta_round_trip (bool encrypted, size_t len)
+{
+  struct lm_keys *k = keys (encrypted);
+  struct lm_sealer *s = lm_sealer_for_thread (k, &err);
+  CLEANUP_FREE uint8_t *plain = malloc (len), *base = malloc (len);
+  CLEANUP_FREE uint8_t *stored = malloc (lm_seal_chunk_bound (len));
+  CLEANUP_FREE uint8_t *copy = malloc (lm_seal_chunk_bound (len));
+  CLEANUP_FREE uint8_t *back = malloc (len);
+  struct lm_chunk_ref ref = { .plain_len = len };
+  const struct lm_codec_base b = { base, len };
+  size_t i;
+
+  fill_pair (base, plain, len);
+  /* What looks like a zstd dictionary is none. */
+  memcpy (base, "\x37\xa4\x30\xec", 4);
+  seal_pair (s, &ref, base, plain, stored);
+  cr_assert (eq (int, ref.encoding, LM_ENCODING_ZSTD_BASE));
+  cr_assert (lt (u32, ref.stored_len, len / 20 + 60));
+  memcpy (copy, stored, ref.stored_len);
+  cr_assert (eq (int, lm_open_delta (s, &ref, &b, copy, back, 0, &err), 0),
+             "%s", err.message);
+  cr_expect (memcmp (plain, back, len) == 0);
+  for (i = 0; i < ref.stored_len; i++) {
+    memcpy (copy, stored, ref.stored_len);
+    copy[i] ^= 0x10;
+    if (lm_open_delta (s, &ref, &b, copy, back, 0, &err) == 0) {
+      bool harmless = !encrypted && memcmp (plain, back, len) == 0;
+
+      cr_expect (harmless, "byte %zu", i);
+    }
+  }
+  lm_keys_free (k);
+}
+
+Test (seal, chunks_round_trip_against_a_base)
+{
+  static const size_t sizes[] = { 4096, 65536, 1048576 };
+  size_t i;
+
+  for (i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+    delta_round_trip (true, sizes[i]);
+    delta_round_trip (false, sizes[i]);
+  }
+}
+
+Test (seal, what_is_not_clearly_smaller_is_stored_in_full)
+{
+  struct lm_keys *k = keys (true);
+  struct lm_sealer *s = lm_sealer_for_thread (k, &err);
+  uint8_t base[8192], plain[8192], stored[9000], back[8192];
+  struct lm_chunk_ref ref = { .plain_len = sizeof plain };
+  uint8_t zeros[LM_ID_LEN] = { 0 };
+
+  /* Nothing in common. */
+  fill (base, sizeof base, false);
+  fill (plain, sizeof plain, true);
+  seal_pair (s, &ref, base, plain, stored);
+  cr_expect (eq (int, ref.encoding, LM_ENCODING_ZSTD));
+  cr_expect (eq (int, memcmp (ref.base, zeros, LM_ID_LEN), 0));
+  cr_assert (eq (int, lm_open_chunk (s, &ref, stored, back, 1, &err), 0));
+
+  /* Alike, but more than half is new. */
+  memcpy (plain, base, sizeof plain);
+  for (size_t i = 3000; i < sizeof plain; i++)
+    plain[i] = base[(i * 7919) % sizeof base] ^ i;
+  ref = (struct lm_chunk_ref) { .plain_len = sizeof plain };
+  seal_pair (s, &ref, base, plain, stored);
+  cr_expect (eq (int, ref.encoding, LM_ENCODING_RAW));
+  cr_assert (eq (int, lm_open_chunk (s, &ref, stored, back, 1, &err), 0));
+  cr_expect (eq (int, memcmp (back, plain, sizeof plain), 0));
+
+  /* By itself it is as small as against any base. */
+  memset (base, 'x', sizeof base);
+  memset (plain, 'x', sizeof plain);
+  base[77] = 'y';
+  ref = (struct lm_chunk_ref) { .plain_len = sizeof plain };
+  seal_pair (s, &ref, base, plain, stored);
+  cr_expect (eq (int, ref.encoding, LM_ENCODING_ZSTD));
+  lm_keys_free (k);
+}
+
+Test (seal, a_delta_opens_with_its_own_base_only)
+{
+  struct lm_keys *k = keys (true);
+  struct lm_sealer *s = lm_sealer_for_thread (k, &err);
+  uint8_t base[4096], plain[4096], stored[5000], copy[5000], back[4096];
+  struct lm_chunk_ref ref = { .plain_len = sizeof plain };
+  const struct lm_codec_base b = { base, sizeof base };
+
+  fill_pair (base, plain, sizeof plain);
+  seal_pair (s, &ref, base, plain, stored);
+  cr_assert (eq (int, ref.encoding, LM_ENCODING_ZSTD_BASE));
+
+  memcpy (copy, stored, sizeof copy);
+  cr_expect (eq (int, lm_open_chunk (s, &ref, copy, back, 0, &err), -1));
+  cr_expect (eq (int, err.kind, LM_ERR_CORRUPT));
+  cr_expect (eq (str, err.message, (char *) "stored against a base chunk "
+                 "where a copy in full is expected"));
+
+  /* An entry that names another base. */
+  ref.base[5] ^= 1;
+  memcpy (copy, stored, sizeof copy);
+  cr_expect (eq (int, lm_open_delta (s, &ref, &b, copy, back, 0, &err), -1));
+  cr_expect (eq (str, err.message,
+                 (char *) "does not authenticate (damaged or forged)"));
+  lm_keys_free (k);
+
+  /* Without encryption the content tells. */
+  k = keys (false);
+  s = lm_sealer_for_thread (k, &err);
+  ref = (struct lm_chunk_ref) { .plain_len = sizeof plain };
+  seal_pair (s, &ref, base, plain, stored);
+  base[0] ^= 1;
+  cr_expect (eq (int, lm_open_delta (s, &ref, &b, stored, back, 0, &err),
+                 -1));
+  cr_expect (eq (str, err.message, (char *) "content does not have the id "
+                 "it is stored under"));
+  lm_keys_free (k);
+}
+
+/* Frames as no writer makes them, in an unencrypted repository, where
+ * anybody can. */
+Test (seal, frames_beyond_the_format_are_refused)
+{
+  static const struct {
+    const char *frame;
+    size_t len;
+    bool with_base;
+    const char *message;
+  } rows[] = {
+    { "\x28\xb5\x2f\xfd\0", 5, false, "zstd: not a frame" },
+    { "\x50\x2a\x4d\x18\1\0\0\0x", 9, false, "zstd: not a frame" },
+    /* Windows: 1 MiB and an eighth, 2 MiB and an eighth, 3.75 TiB. */
+    { "\x28\xb5\x2f\xfd\0\x51\1\0\0", 9, false,
+      "zstd: window of 1179648 bytes, the limit is 1048576" },
+    { "\x28\xb5\x2f\xfd\0\x59\1\0\0", 9, true,
+      "zstd: window of 2359296 bytes, the limit is 2097152" },
+    { "\x28\xb5\x2f\xfd\0\xff\1\0\0", 9, true,
+      "zstd: window of 4123168604160 bytes, the limit is 2097152" },
+    { "\x28\xb5\x2f\xfd\4\x50\1\0\0\x99\xe9\xd8\x51", 13, false,
+      "zstd: a frame with a checksum" },
+    { "\x28\xb5\x2f\xfd\1\x50\7\1\0\0", 10, true,
+      "zstd: a frame with a dictionary id" },
+    /* One frame after the other, and one cut short. */
+    { "\x28\xb5\x2f\xfd\0\x50\1\0\0\x28\xb5\x2f\xfd\0\x50\1\0\0", 18,
+      false, "zstd: frame of 9 bytes, expected 18" },
+    { "\x28\xb5\x2f\xfd\0\x50\x81\0\0", 9, false,
+      "zstd: Src size is incorrect" },
+    /* A run of one byte, repeated 4 GiB times by many blocks: it ends at
+     * the plain length. */
+    { "\x28\xb5\x2f\xfd\0\x58\2\0\x10x\2\0\x10x\3\0\x10x", 18, true,
+      "zstd: Destination buffer is too small" },
+    { "\x28\xb5\x2f\xfd\0\x50\1\0\0", 9, false,
+      "decodes to 0, expected 4096 bytes" },
+  };
   struct lm_keys *k = keys (false);
   struct lm_sealer *s = lm_sealer_for_thread (k, &err);
-  struct lm_chunk_ref ref = {
-    .type = LM_TYPE_CHUNK, .plain_len = 16, .stored_len = 16,
-    .encoding = LM_ENCODING_ZSTD_BASE,
-  };
-  uint8_t stored[16] = { 0 }, plain[16];
+  uint8_t base[4096] = { 1 }, stored[64], plain[4096];
+  const struct lm_codec_base b = { base, sizeof base };
+  size_t i;
 
-  cr_expect (eq (int, lm_open_chunk (s, &ref, stored, plain, 0, &err), -1));
-  cr_expect (eq (int, err.kind, LM_ERR_UNSUPPORTED));
-  cr_expect (ne (ptr, strstr (err.message, "'base-chunks'"), NULL));
+  for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    struct lm_chunk_ref ref = {
+      .type = LM_TYPE_CHUNK, .plain_len = sizeof plain,
+      .stored_len = rows[i].len, .encoding = rows[i].with_base
+      ? LM_ENCODING_ZSTD_BASE : LM_ENCODING_ZSTD,
+    };
+
+    lm_error_clear (&err);
+    memcpy (stored, rows[i].frame, rows[i].len);
+    cr_expect (eq (int, rows[i].with_base
+                   ? lm_open_delta (s, &ref, &b, stored, plain, 0, &err)
+                   : lm_open_chunk (s, &ref, stored, plain, 0, &err), -1));
+    cr_expect (eq (int, err.kind, LM_ERR_CORRUPT));
+    cr_expect (eq (str, err.message, (char *) rows[i].message), "%zu", i);
+  }
   lm_keys_free (k);
 }
 
