@@ -82,6 +82,8 @@ libformats_la_SOURCES = \
 	%reldir%/native/repository-internal.h \
 	%reldir%/native/repository.c \
 	%reldir%/native/repository.h \
+	%reldir%/native/reserve.c \
+	%reldir%/native/reserve.h \
 	%reldir%/native/resolve.c \
 	%reldir%/native/seal.c \
 	%reldir%/native/seal.h \
