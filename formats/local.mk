@@ -65,6 +65,8 @@ libformats_la_SOURCES = \
 	%reldir%/native/key-slots.c \
 	%reldir%/native/keys.c \
 	%reldir%/native/keys.h \
+	%reldir%/native/lease-watch.c \
+	%reldir%/native/lease-watch.h \
 	%reldir%/native/lease.c \
 	%reldir%/native/lease.h \
 	%reldir%/native/native-wire.h \

@@ -59,6 +59,7 @@ criterion_tests = \
 	tests/unit/test-journal-state \
 	tests/unit/test-key-slot \
 	tests/unit/test-lease \
+	tests/unit/test-lease-watch \
 	tests/unit/test-process \
 	tests/unit/test-repo-config \
 	tests/unit/test-repository \
