@@ -41,6 +41,8 @@ libformats_la_SOURCES = \
 	%reldir%/native/disk-map.h \
 	%reldir%/native/entry.c \
 	%reldir%/native/entry.h \
+	%reldir%/native/forget.c \
+	%reldir%/native/forget.h \
 	%reldir%/native/id-set.c \
 	%reldir%/native/id-set.h \
 	%reldir%/native/index-run-build.c \

@@ -53,6 +53,7 @@ criterion_tests = \
 	tests/unit/test-disk-file \
 	tests/unit/test-disk-image \
 	tests/unit/test-disk-nbd \
+	tests/unit/test-forget \
 	tests/unit/test-index-run \
 	tests/unit/test-inspect \
 	tests/unit/test-journal \
