@@ -89,6 +89,8 @@ libformats_la_SOURCES = \
 	%reldir%/native/reserve.c \
 	%reldir%/native/reserve.h \
 	%reldir%/native/resolve.c \
+	%reldir%/native/retention.c \
+	%reldir%/native/retention.h \
 	%reldir%/native/seal.c \
 	%reldir%/native/seal.h \
 	%reldir%/native/segment.c \

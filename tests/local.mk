@@ -65,6 +65,7 @@ criterion_tests = \
 	tests/unit/test-repo-config \
 	tests/unit/test-repository \
 	tests/unit/test-resolve \
+	tests/unit/test-retention \
 	tests/unit/test-seal \
 	tests/unit/test-size \
 	tests/unit/test-snapshot \
