@@ -132,6 +132,10 @@ tests_threads_drive_plugin_CPPFLAGS = $(AM_CPPFLAGS) $(NBDKIT_CFLAGS) \
 	$(JANSSON_CFLAGS)
 tests_threads_drive_plugin_LDADD = libsupport.la libproxy.la
 
+# What scripts need beside the program itself.
+check_PROGRAMS += tests/support/put-lease
+tests_support_put_lease_LDADD = libformats.la libcommon.la
+
 # What made fixtures/ (see its MANIFEST); not run by anything.
 EXTRA_PROGRAMS = tests/support/make-fixtures
 EXTRA_DIST += fixtures
@@ -197,7 +201,8 @@ e2e_tests = \
 	tests/e2e/help-and-doctor \
 	tests/e2e/interrupt-backup \
 	tests/e2e/kill-mount \
-	tests/e2e/live-mount
+	tests/e2e/live-mount \
+	tests/e2e/retention
 
 dist_check_SCRIPTS += $(e2e_tests)
 TESTS += $(e2e_tests)
