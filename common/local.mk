@@ -7,6 +7,8 @@ libcommon_la_SOURCES = \
 	%reldir%/buffer.h \
 	%reldir%/checked.h \
 	%reldir%/cleanup.h \
+	%reldir%/duration.c \
+	%reldir%/duration.h \
 	%reldir%/error.c \
 	%reldir%/error.h \
 	%reldir%/hex.c \

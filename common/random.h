@@ -20,6 +20,10 @@ extern int64_t lm_clock_now (void);
 /* Nanoseconds of CLOCK_MONOTONIC: for time-outs, leases and rates. */
 extern uint64_t lm_clock_monotonic (void);
 
+/* Tests only: the monotonic clock goes on by NS at once, as it does for
+ * who was stopped meanwhile.  From any thread. */
+extern void lm_clock_test_skip (uint64_t ns);
+
 /* Tests only: a repeatable stream instead of getrandom, and a fixed
  * clock; NULL and 0 restore the real ones.  Not thread-safe. */
 extern void lm_random_set_test_seed (const uint8_t seed[32]);

@@ -5,6 +5,7 @@ man_pods = \
 	%reldir%/man/livemount-backup.pod \
 	%reldir%/man/livemount-mount.pod \
 	%reldir%/man/livemount-repository.pod \
+	%reldir%/man/livemount-retention.pod \
 	%reldir%/man/livemount.pod \
 	%reldir%/man/nbdkit-livemount-plugin.pod
 
@@ -12,6 +13,7 @@ man_MANS += \
 	%reldir%/man/livemount-backup.1 \
 	%reldir%/man/livemount-mount.1 \
 	%reldir%/man/livemount-repository.5 \
+	%reldir%/man/livemount-retention.1 \
 	%reldir%/man/livemount.1 \
 	%reldir%/man/nbdkit-livemount-plugin.1
 

@@ -43,6 +43,8 @@ libformats_la_SOURCES = \
 	%reldir%/native/disk-map.h \
 	%reldir%/native/entry.c \
 	%reldir%/native/entry.h \
+	%reldir%/native/forget.c \
+	%reldir%/native/forget.h \
 	%reldir%/native/id-set.c \
 	%reldir%/native/id-set.h \
 	%reldir%/native/index-run-build.c \
@@ -67,6 +69,8 @@ libformats_la_SOURCES = \
 	%reldir%/native/key-slots.c \
 	%reldir%/native/keys.c \
 	%reldir%/native/keys.h \
+	%reldir%/native/lease-watch.c \
+	%reldir%/native/lease-watch.h \
 	%reldir%/native/lease.c \
 	%reldir%/native/lease.h \
 	%reldir%/native/native-wire.h \
@@ -84,7 +88,11 @@ libformats_la_SOURCES = \
 	%reldir%/native/repository-internal.h \
 	%reldir%/native/repository.c \
 	%reldir%/native/repository.h \
+	%reldir%/native/reserve.c \
+	%reldir%/native/reserve.h \
 	%reldir%/native/resolve.c \
+	%reldir%/native/retention.c \
+	%reldir%/native/retention.h \
 	%reldir%/native/seal.c \
 	%reldir%/native/seal.h \
 	%reldir%/native/segment.c \

@@ -18,6 +18,7 @@
 #ifndef LM_FORMATS_STORE_H
 #define LM_FORMATS_STORE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -40,7 +41,7 @@ typedef int (*lm_store_list_cb) (void *opaque, const char *name,
 struct lm_store_ops {
   const char *name;             /* "dir", for messages */
 
-  /* All are required. */
+  /* All are required but for the last one. */
 
   /* Store the concatenation of IOV, at most LM_STORE_PUT_MAX bytes, under
    * NAME, replacing what is there: only for the few objects that may be
@@ -74,6 +75,10 @@ struct lm_store_ops {
                lm_store_list_cb cb, void *opaque, struct lm_error *err);
 
   void (*close) (struct lm_store *store);
+
+  /* Optional.  What is removed makes room for what is put, and there may
+   * be none left: a file system. */
+  bool bounded;
 };
 
 /* Implementations embed this as their first member. */

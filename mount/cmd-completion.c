@@ -165,7 +165,10 @@ print_script (void)
       continue;
     fputs ("        ", stdout);
     print_command_word ((*c)->name);
-    printf (") kind=%s; options+='", kind_name ((*c)->completion));
+    fputs (") ", stdout);
+    if ((*c)->completion != LM_COMPLETE_NOTHING)
+      printf ("kind=%s; ", kind_name ((*c)->completion));
+    fputs ("options+='", stdout);
     print_names ((*c)->options);
     puts ("' ;;");
   }

@@ -11,6 +11,7 @@
 
 #include "common/checked.h"
 #include "common/cleanup.h"
+#include "formats/native/reserve.h"
 #include "formats/store/store-open.h"
 #include "mount/commands.h"
 #include "mount/open-repository.h"
@@ -86,6 +87,8 @@ make (const char *location, const struct lm_init_options *options_,
   if (lm_store_open (location, true, &store, err) == -1)
     return -1;
   r = lm_repository_init (store, options_, err);
+  if (r == 0)
+    lm_reserve_restore (store);
   lm_store_close (store);
   return r;
 }

@@ -91,6 +91,8 @@ print_people (const struct lm_cli *cli, const json_t *v,
   print_member (v, "host", "host");
   print_member (v, "created_by", "created by");
   print_member (v, "machine_config", "machine");
+  if (json_is_true (json_object_get (v, "protected")))
+    print_line ("protected", "yes: neither forget nor prune removes it");
   json_array_foreach (json_object_get (v, "tags"), i, tag)
     print_line ("tag", json_string_value (tag));
   for (i = 0; i < sizeof counts / sizeof counts[0]; i++) {

@@ -25,6 +25,7 @@ static const struct lm_column columns[] = {
   { "size", "SIZE", LM_COLUMN_SIZE },
   { "stored", "STORED", LM_COLUMN_SIZE },
   { "consistency", "CONSISTENCY", LM_COLUMN_TEXT },
+  { "protected", "PROTECTED", LM_COLUMN_TEXT },
   { "tags", "TAGS", LM_COLUMN_TEXT },
 };
 

@@ -18,9 +18,14 @@ const struct lm_command *const lm_commands[] = {
   &lm_cmd_restore,
   &lm_cmd_diff,
   &lm_cmd_check,
+  &lm_cmd_prune,
+  &lm_cmd_forget,
+  &lm_cmd_protect,
+  &lm_cmd_unprotect,
   &lm_cmd_stats,
   &lm_cmd_inspect,
   &lm_cmd_leases,
+  &lm_cmd_leases_break,
   &lm_cmd_key_list,
   &lm_cmd_mount,
   &lm_cmd_boot,
@@ -88,7 +93,7 @@ const struct lm_command *
 lm_command_find (int argc, char *const argv[], int *ret_words,
                  struct lm_error *err)
 {
-  const struct lm_command *const *c;
+  const struct lm_command *const *c, *one_word = NULL;
 
   for (c = lm_commands; *c; c++) {
     const char *name = (*c)->name;
@@ -96,14 +101,16 @@ lm_command_find (int argc, char *const argv[], int *ret_words,
 
     if (strlen (argv[0]) != len || memcmp (argv[0], name, len) != 0)
       continue;
-    if (name[len] == '\0') {
-      *ret_words = 1;
-      return *c;
-    }
-    if (argc > 1 && strcmp (argv[1], name + len + 1) == 0) {
+    if (name[len] == '\0')
+      one_word = *c;
+    else if (argc > 1 && strcmp (argv[1], name + len + 1) == 0) {
       *ret_words = 2;
       return *c;
     }
+  }
+  if (one_word) {
+    *ret_words = 1;
+    return one_word;
   }
   lm_error_set (err, LM_ERR_USAGE, "unknown command '%.40s'", argv[0]);
   for (c = lm_commands; *c; c++) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The commands.  Each cmd-<verb>.c defines one struct lm_command; the
- * list of them is in commands.c, in the order of --help.
+ * The commands.  Each cmd-<verb>.c defines one struct lm_command (or two
+ * that are opposites); the list of them is in commands.c, in the order of
+ * --help.
  */
 #ifndef LM_MOUNT_COMMANDS_H
 #define LM_MOUNT_COMMANDS_H
@@ -50,12 +51,16 @@ extern const struct lm_command lm_cmd_completion;
 extern const struct lm_command lm_cmd_console;
 extern const struct lm_command lm_cmd_diff;
 extern const struct lm_command lm_cmd_doctor;
+extern const struct lm_command lm_cmd_forget;
 extern const struct lm_command lm_cmd_help;
 extern const struct lm_command lm_cmd_init;
 extern const struct lm_command lm_cmd_inspect;
 extern const struct lm_command lm_cmd_key_list;
 extern const struct lm_command lm_cmd_leases;
+extern const struct lm_command lm_cmd_leases_break;
 extern const struct lm_command lm_cmd_mount;
+extern const struct lm_command lm_cmd_protect;
+extern const struct lm_command lm_cmd_prune;
 extern const struct lm_command lm_cmd_restore;
 extern const struct lm_command lm_cmd_resume;
 extern const struct lm_command lm_cmd_sessions;
@@ -64,6 +69,7 @@ extern const struct lm_command lm_cmd_snapshots;
 extern const struct lm_command lm_cmd_stats;
 extern const struct lm_command lm_cmd_stop;
 extern const struct lm_command lm_cmd_unmount;
+extern const struct lm_command lm_cmd_unprotect;
 extern const struct lm_command lm_cmd_version;
 
 #endif

@@ -14,11 +14,15 @@ libmount_la_SOURCES = \
 	%reldir%/cmd-console.c \
 	%reldir%/cmd-diff.c \
 	%reldir%/cmd-doctor.c \
+	%reldir%/cmd-forget.c \
 	%reldir%/cmd-init.c \
 	%reldir%/cmd-inspect.c \
 	%reldir%/cmd-key-list.c \
+	%reldir%/cmd-leases-break.c \
 	%reldir%/cmd-leases.c \
 	%reldir%/cmd-mount.c \
+	%reldir%/cmd-protect.c \
+	%reldir%/cmd-prune.c \
 	%reldir%/cmd-restore.c \
 	%reldir%/cmd-resume.c \
 	%reldir%/cmd-sessions.c \
@@ -64,6 +68,8 @@ libmount_la_SOURCES = \
 	%reldir%/session.h \
 	%reldir%/snapshot-json.c \
 	%reldir%/snapshot-json.h \
+	%reldir%/snapshot-list.c \
+	%reldir%/snapshot-list.h \
 	%reldir%/table.c \
 	%reldir%/table.h
 libmount_la_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) \

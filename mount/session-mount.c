@@ -19,6 +19,7 @@
 #include "common/random.h"
 #include "common/size.h"
 #include "common/timestamp.h"
+#include "formats/native/forget.h"
 #include "formats/native/keys.h"
 #include "formats/native/pin.h"
 #include "hypervisor-glue/vm-config.h"
@@ -172,8 +173,8 @@ fill_session (const struct lm_cli *cli, struct lm_session *s,
   return lm_session_save (s, err);
 }
 
-/* Once the pin is there, nobody forgets the snapshot any more; but it may
- * have happened just before. */
+/* Once the pin is there, and those are done who looked before, nobody
+ * forgets the snapshot any more; but it may have happened just before. */
 static int
 put_pin (const struct lm_session *s, struct lm_repository *repo,
          struct lm_error *err)
@@ -182,6 +183,7 @@ put_pin (const struct lm_session *s, struct lm_repository *repo,
   size_t i, n;
 
   if (lm_pin_put_as (repo, s->pin, s->snapshot_id, s->name, err) == -1 ||
+      lm_forget_wait (repo, lm_interrupt_catch (), err) == -1 ||
       lm_repository_load (repo, err) == -1)
     return -1;
   entries = lm_repository_snapshots (repo, &n);

@@ -54,16 +54,19 @@ criterion_tests = \
 	tests/unit/test-disk-file \
 	tests/unit/test-disk-image \
 	tests/unit/test-disk-nbd \
+	tests/unit/test-forget \
 	tests/unit/test-index-run \
 	tests/unit/test-inspect \
 	tests/unit/test-journal \
 	tests/unit/test-journal-state \
 	tests/unit/test-key-slot \
 	tests/unit/test-lease \
+	tests/unit/test-lease-watch \
 	tests/unit/test-process \
 	tests/unit/test-repo-config \
 	tests/unit/test-repository \
 	tests/unit/test-resolve \
+	tests/unit/test-retention \
 	tests/unit/test-seal \
 	tests/unit/test-size \
 	tests/unit/test-snapshot \
@@ -130,6 +133,10 @@ tests_threads_drive_plugin_CPPFLAGS = $(AM_CPPFLAGS) $(NBDKIT_CFLAGS) \
 	$(JANSSON_CFLAGS)
 tests_threads_drive_plugin_LDADD = libsupport.la libproxy.la
 
+# What scripts need beside the program itself.
+check_PROGRAMS += tests/support/put-lease
+tests_support_put_lease_LDADD = libformats.la libcommon.la
+
 # What made fixtures/ (see its MANIFEST); not run by anything.
 EXTRA_PROGRAMS = tests/support/make-fixtures
 EXTRA_DIST += fixtures
@@ -195,7 +202,8 @@ e2e_tests = \
 	tests/e2e/help-and-doctor \
 	tests/e2e/interrupt-backup \
 	tests/e2e/kill-mount \
-	tests/e2e/live-mount
+	tests/e2e/live-mount \
+	tests/e2e/retention
 
 dist_check_SCRIPTS += $(e2e_tests)
 TESTS += $(e2e_tests)

@@ -440,6 +440,7 @@ run (struct backup *b, struct lm_lease *lease, struct lm_error *err)
   if (publish (b, lease, changes, err) == -1)
     return -1;
   tick (b);
+  lm_lease_revoke_dead (lease, b->repo, "backup");
   return 0;
 }
 

@@ -223,6 +223,19 @@ inspect_slot (struct lm_store *store, const char *name,
   return lm_key_slot_decode (data, len, name, &slot, err);
 }
 
+/* Random bytes: there is nothing to see but how many. */
+static int
+inspect_reserve (struct lm_store *store, const char *name,
+                 struct lm_buffer *out, struct lm_error *err)
+{
+  uint64_t size;
+
+  if (lm_store_stat (store, name, &size, err) == -1)
+    return -1;
+  return lm_buffer_printf (out, err, "%s\n  stored length: %" PRIu64 "\n"
+                           "content: nothing, it keeps room\n", name, size);
+}
+
 static int
 inspect_by_id (struct lm_repository *repo, const char *object,
                enum lm_object_type type, const char *hex,
@@ -263,5 +276,7 @@ lm_inspect (struct lm_repository *repo, struct lm_store *store,
     return inspect_slot (store, object, out, err);
   if (is_below (object, "packs"))
     return lm_inspect_pack (repo, store, object, out, err);
+  if (is_below (object, "reserve"))
+    return inspect_reserve (store, object, out, err);
   return inspect_sealed (repo, store, object, out, err);
 }

@@ -448,6 +448,20 @@ validate_live (const struct lm_journal_state *state, const uint8_t *id,
 }
 
 static int
+validate_forget (const struct lm_journal_state *state, const uint8_t *id,
+                 struct lm_error *err)
+{
+  char hex[2 * LM_NAME_ID_LEN + 1];
+
+  if (validate_live (state, id, err) == -1)
+    return -1;
+  if (!lm_journal_state_snapshot (state, id)->is_protected)
+    return 0;
+  lm_hex_encode (id, LM_NAME_ID_LEN, hex);
+  return lm_error_set (err, LM_ERR_USAGE, "snapshot %s is protected", hex);
+}
+
+static int
 validate_condemned (const struct lm_journal_state *state,
                     const struct lm_change *c, struct lm_error *err)
 {
@@ -486,6 +500,8 @@ lm_journal_state_validate (const struct lm_journal_state *state,
       r = validate_snapshot_add (state, seen, &c->snapshot, err);
       break;
     case LM_CHANGE_SNAPSHOT_FORGET:
+      r = validate_forget (state, c->id, err);
+      break;
     case LM_CHANGE_SNAPSHOT_PROTECT:
       r = validate_live (state, c->id, err);
       break;

@@ -77,7 +77,8 @@ extern void lm_journal_state_settle (struct lm_journal_state *state)
  * their writer wants?  LM_ERR_EXISTS for a snapshot that is there or not
  * later than its VM's newest, for a segment that is there, and for one to
  * be removed that is not live (someone else's merge came first);
- * LM_ERR_NOT_FOUND for other ids that are not there. */
+ * LM_ERR_NOT_FOUND for other ids that are not there; LM_ERR_USAGE for a
+ * protected snapshot that is to be forgotten. */
 extern int lm_journal_state_validate (const struct lm_journal_state *state,
                                       const struct lm_change *changes,
                                       size_t n, struct lm_error *err)

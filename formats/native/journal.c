@@ -348,12 +348,18 @@ lm_journal_start (struct lm_store *store, const struct lm_keys *keys,
                      err);
 }
 
+/* Who lost a lease wants to know why: the journal may say it. */
 static int
-check_lease (const struct lm_journal_state *state, struct lm_lease *lease,
+check_lease (struct lm_repository *repo, struct lm_lease *lease,
              struct lm_error *err)
 {
+  const struct lm_journal_state *state = &repo->state;
+
   if (lease == NULL)
     return 0;
+  if (lm_lease_lost (lease) &&
+      lm_journal_replay (repo->store, repo->keys, &repo->state, err) == -1)
+    lm_error_clear (err);
   if (lm_journal_state_revoked (state, lm_lease_id (lease))) {
     lm_error_set (err, LM_ERR_LOCKED, "this operation's lease was revoked: "
                   "another program took it for dead");
@@ -405,7 +411,7 @@ commit (struct lm_repository *repo, struct lm_lease *lease,
   uint64_t lost;
 
   for (;;) {
-    if (check_lease (state, lease, err) == -1 ||
+    if (check_lease (repo, lease, err) == -1 ||
         lm_journal_state_validate (state, changes, n, err) == -1)
       return -1;
     if (put_record (repo->store, repo->keys, state, lease, writer, list,

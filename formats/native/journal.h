@@ -70,7 +70,8 @@ extern int lm_journal_start (struct lm_store *store,
  *                      other changes from the new state, and try again
  *   LM_ERR_NOT_FOUND   an id in the changes does not exist
  *   LM_ERR_LOCKED      LEASE was lost or revoked: give up
- *   LM_ERR_USAGE       the repository was opened read-only
+ *   LM_ERR_USAGE       the repository was opened read-only, or a snapshot
+ *                      to be forgotten is protected
  *
  * 0 means that the record is durable.  The checkpoint that is due with
  * some records and this client's memory of the record are best effort. */

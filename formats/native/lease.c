@@ -24,6 +24,7 @@
 #include "common/random.h"
 #include "common/timestamp.h"
 #include "formats/native/journal.h"
+#include "formats/native/lease-watch.h"
 #include "formats/native/object-io.h"
 #include "formats/native/repository-internal.h"
 #include "formats/native/whoami.h"
@@ -39,6 +40,7 @@ struct lm_lease {
   uint8_t id[LM_NAME_ID_LEN];
   char name[LM_OBJECT_NAME_LEN];
   uint32_t seconds;
+  struct lm_lease_watch *watch; /* on the others */
   json_t *json;                 /* the thread's, once it runs */
   uint64_t counter;             /* likewise */
 
@@ -119,6 +121,16 @@ refresh (struct lm_lease *lease)
     lease->lost = true;
 }
 
+/* Nobody waits for what is seen here; see lm_lease_revoke_dead. */
+static void
+look_at_others (struct lm_lease *lease)
+{
+  struct lm_error err = LM_ERROR_INIT;
+
+  if (lm_lease_watch_look (lease->watch, &err) == -1)
+    lm_debug (LM_DEBUG_REPOSITORY, "other leases not seen: %s", err.message);
+}
+
 /* Also counts the time that passes while the thread does not run. */
 static bool
 is_lost_locked (struct lm_lease *lease)
@@ -153,6 +165,7 @@ refresher (void *opaque)
     if (!wait_turn (lease, next))
       break;
     refresh (lease);
+    look_at_others (lease);
   } while (!lm_lease_lost (lease));
   return NULL;
 }
@@ -210,7 +223,8 @@ lm_lease_acquire (struct lm_repository *repo, const char *kind,
   lm_random_bytes (lease->id, sizeof lease->id);
   lm_object_name (FOLDER, lease->id, LM_NAME_ID_LEN, lease->name);
   lease->json = make_json (lease, kind, err);
-  if (lease->json == NULL)
+  lease->watch = lm_lease_watch_new (lease->store, lease->keys, err);
+  if (lease->json == NULL || lease->watch == NULL)
     goto fail;
   lease->refreshed = lm_clock_monotonic ();
   if (put (lease, LM_OBJECT_NEW, err) == -1)
@@ -222,6 +236,7 @@ lm_lease_acquire (struct lm_repository *repo, const char *kind,
   return lease;
 
 fail:
+  lm_lease_watch_free (lease->watch);
   json_decref (lease->json);
   free (lease);
   return NULL;
@@ -253,12 +268,27 @@ lm_lease_release (struct lm_lease *lease)
   remove_object (lease);
   pthread_cond_destroy (&lease->wake);
   pthread_mutex_destroy (&lease->lock);
+  lm_lease_watch_free (lease->watch);
   json_decref (lease->json);
   free (lease);
 }
 
-static void
-info_release (struct lm_lease_info *info)
+void
+lm_lease_revoke_dead (struct lm_lease *lease, struct lm_repository *repo,
+                      const char *what)
+{
+  struct lm_error minor = LM_ERROR_INIT;
+  CLEANUP_FREE char *writer = lm_whoami_writer (what, &minor);
+  size_t n;
+
+  if (writer == NULL ||
+      lm_lease_watch_revoke (lease->watch, repo, writer, &n, &minor) == -1)
+    lm_debug (LM_DEBUG_REPOSITORY, "dead leases not revoked: %s",
+              minor.message);
+}
+
+void
+lm_lease_info_release (struct lm_lease_info *info)
 {
   free (info->kind);
   free (info->host);
@@ -272,7 +302,7 @@ lm_lease_infos_free (struct lm_lease_info *infos, size_t n)
   size_t i;
 
   for (i = 0; i < n; i++)
-    info_release (&infos[i]);
+    lm_lease_info_release (&infos[i]);
   free (infos);
 }
 
@@ -340,7 +370,7 @@ lm_lease_read (struct lm_store *store, const struct lm_keys *keys,
   if (v == NULL)
     return -1;
   if (decode_info (v, name, id, &info, err) == -1) {
-    info_release (&info);
+    lm_lease_info_release (&info);
     return -1;
   }
   *ret_info = info;

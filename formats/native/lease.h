@@ -38,6 +38,14 @@ extern const uint8_t *lm_lease_id (const struct lm_lease *lease)
 extern bool lm_lease_lost (struct lm_lease *lease)
   __attribute__ ((nonnull));
 
+/* Whenever the lease is refreshed its thread also looks at the others.
+ * Revoke those that it saw dead: for the end of long work, WHAT it was
+ * ("backup").  Best effort. */
+extern void lm_lease_revoke_dead (struct lm_lease *lease,
+                                  struct lm_repository *repo,
+                                  const char *what)
+  __attribute__ ((nonnull));
+
 /* Stop the thread, remove the object, and free it; NULL is fine.  A lease
  * that cannot be removed dies by itself, so this cannot fail. */
 extern void lm_lease_release (struct lm_lease *lease);
@@ -69,6 +77,9 @@ extern int lm_lease_read (struct lm_store *store,
                           struct lm_error *err)
   __attribute__ ((nonnull, warn_unused_result));
 extern void lm_lease_infos_free (struct lm_lease_info *infos, size_t n);
+/* What it points to, not itself. */
+extern void lm_lease_info_release (struct lm_lease_info *info)
+  __attribute__ ((nonnull));
 
 /* Revoke a lease for good: by record, then the object goes.  Only for one
  * that an observer has seen standing still for its whole time, or on a

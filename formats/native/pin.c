@@ -69,8 +69,8 @@ lm_pin_remove (struct lm_repository *repo, const uint8_t id[LM_NAME_ID_LEN],
   return lm_store_remove (repo->store, name, err);
 }
 
-static void
-info_release (struct lm_pin_info *info)
+void
+lm_pin_info_release (struct lm_pin_info *info)
 {
   free (info->session);
   free (info->host);
@@ -83,7 +83,7 @@ lm_pin_infos_free (struct lm_pin_info *infos, size_t n)
   size_t i;
 
   for (i = 0; i < n; i++)
-    info_release (&infos[i]);
+    lm_pin_info_release (&infos[i]);
   free (infos);
 }
 
@@ -128,7 +128,7 @@ lm_pin_read (struct lm_store *store, const struct lm_keys *keys,
   if (copy_string (v, "session", name, &info.session, err) == -1 ||
       copy_string (v, "host", name, &info.host, err) == -1 ||
       copy_string (v, "user", name, &info.user, err) == -1) {
-    info_release (&info);
+    lm_pin_info_release (&info);
     return -1;
   }
   *ret_info = info;

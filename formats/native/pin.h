@@ -59,5 +59,8 @@ extern int lm_pin_list (struct lm_repository *repo,
                         size_t *ret_bad, struct lm_error *err)
   __attribute__ ((nonnull (1, 2, 3, 5), warn_unused_result));
 extern void lm_pin_infos_free (struct lm_pin_info *infos, size_t n);
+/* What it points to, not itself. */
+extern void lm_pin_info_release (struct lm_pin_info *info)
+  __attribute__ ((nonnull));
 
 #endif

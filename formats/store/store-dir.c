@@ -493,6 +493,7 @@ static const struct lm_store_ops dir_ops = {
   .remove = dir_remove,
   .list = dir_list,
   .close = dir_close,
+  .bounded = true,
 };
 
 /* Remove what writers that died left in tmp/.  A writer that is alive

@@ -12,6 +12,7 @@ endif
 crash_scripts = \
 	%reldir%/concurrent \
 	%reldir%/full-disk \
+	%reldir%/full-forget \
 	%reldir%/kill-backup
 
 dist_check_SCRIPTS += $(crash_scripts)
