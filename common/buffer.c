@@ -43,6 +43,23 @@ lm_buffer_reserve (struct lm_buffer *b, size_t more, struct lm_error *err)
 }
 
 int
+lm_buffer_reserve_pages (struct lm_buffer *b, size_t len,
+                         struct lm_error *err)
+{
+  void *p;
+
+  if (b->alloc >= len)
+    return 0;
+  if (posix_memalign (&p, 4096, len) != 0)
+    return lm_error_set (err, LM_ERR_NOMEM, "out of memory (%zu bytes)",
+                         len);
+  free (b->data);
+  b->data = p;
+  b->alloc = len;
+  return 0;
+}
+
+int
 lm_buffer_append (struct lm_buffer *b, const void *data, size_t len,
                   struct lm_error *err)
 {

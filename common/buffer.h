@@ -26,6 +26,12 @@ extern int lm_buffer_reserve (struct lm_buffer *b, size_t more,
                               struct lm_error *err)
   __attribute__ ((nonnull));
 
+/* For an empty buffer: the same, beginning at a page, for as long as it
+ * does not have to grow. */
+extern int lm_buffer_reserve_pages (struct lm_buffer *b, size_t len,
+                                    struct lm_error *err)
+  __attribute__ ((nonnull));
+
 extern int lm_buffer_append (struct lm_buffer *b, const void *data,
                              size_t len, struct lm_error *err)
   __attribute__ ((nonnull (1, 4)));

@@ -136,6 +136,15 @@ sys_fallocate (int fd, int mode, off_t offset, off_t len)
 }
 
 static int
+sys_set_direct (int fd, bool on)
+{
+  int flags = fcntl (fd, F_GETFL);
+
+  return flags == -1 ? -1
+    : fcntl (fd, F_SETFL, on ? flags | O_DIRECT : flags & ~O_DIRECT);
+}
+
+static int
 sys_start_writeback (int fd, off_t offset, off_t len)
 {
   return TEMP_FAILURE_RETRY (sync_file_range (fd, offset, len,
@@ -158,6 +167,7 @@ const struct lm_io_ops lm_io_system = {
   .renameat = renameat,
   .renameat2 = renameat2,
   .start_writeback = sys_start_writeback,
+  .set_direct = sys_set_direct,
 };
 
 const struct lm_io_ops *lm_io = &lm_io_system;

@@ -46,6 +46,9 @@ struct lm_io_ops {
   /* Begin to write back what was just written, and do not wait: an fsync
    * that follows has less to do.  Promises nothing. */
   int (*start_writeback) (int fd, off_t offset, off_t len);
+  /* Let writes of whole pages go past the page cache (O_DIRECT), or not
+   * any more; EINVAL where the file system can't. */
+  int (*set_direct) (int fd, bool on);
 };
 
 /* The table in use; never NULL. */

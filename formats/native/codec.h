@@ -46,4 +46,8 @@ extern int lm_codec_decode (struct lm_codec *c, enum lm_encoding encoding,
                             uint32_t plain_len, struct lm_error *err)
   __attribute__ ((nonnull (1, 4, 6, 8), warn_unused_result));
 
+/* Tests only: another zstd level than the program's, so that golden files
+ * stay what they are; 0 is the program's own.  Before any thread starts. */
+extern void lm_codec_set_test_level (int level);
+
 #endif

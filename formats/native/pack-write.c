@@ -86,7 +86,8 @@ pack_new (const struct lm_keys *keys, struct pack *spare,
   h.version = lm_put_le16 (LM_NATIVE_VERSION);
   memcpy (h.repository, keys->repository, LM_NAME_ID_LEN);
   memcpy (h.id, p->id, LM_NAME_ID_LEN);
-  if (lm_buffer_reserve (&p->data, LM_PACK_TARGET_SIZE, err) == -1 ||
+  /* Whole pages can be stored without a copy in the page cache. */
+  if (lm_buffer_reserve_pages (&p->data, LM_PACK_TARGET_SIZE, err) == -1 ||
       lm_buffer_append (&p->data, &h, sizeof h, err) == -1) {
     pack_free (p);
     return NULL;

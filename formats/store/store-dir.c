@@ -49,6 +49,10 @@
  * 16 MiB takes 9.4 ms instead of 11.9, of 64 MiB 27 ms instead of 42. */
 #define WRITEBACK_STEP (4 * 1024 * 1024)
 
+/* From this size on, in bytes, an object is worth a direct write. */
+#define DIRECT_MIN (1024 * 1024)
+#define PAGE 4096
+
 struct dir_store {
   struct lm_store base;
   int root;
@@ -159,16 +163,43 @@ make_folder (struct dir_store *s, const char *folder, struct lm_error *err)
   return remember_folder (s, folder, err);
 }
 
+/* The whole pages that LEN bytes at P begin with, if they are worth it,
+ * straight from memory to the device: a pack is read again weeks later if
+ * at all, and copying it into the page cache took a sixth of a backup's
+ * processor time.  Returns how many bytes were written; the caller goes on
+ * from there as always, and hears there of whatever went wrong here. */
+static size_t
+write_direct (int fd, const char *p, size_t len)
+{
+  size_t whole = len & -(size_t) PAGE, done = 0;
+
+  if (whole < DIRECT_MIN || (uintptr_t) p % PAGE != 0 ||
+      lm_io->set_direct (fd, true) == -1)
+    return 0;
+  while (done < whole) {
+    size_t n = lm_min_u64 (whole - done, WRITEBACK_STEP);
+
+    if (lm_io->pwrite (fd, p + done, n, done) != (ssize_t) n)
+      break;
+    done += n;
+  }
+  lm_io->set_direct (fd, false);
+  return done;
+}
+
 static int
 write_and_sync (struct dir_store *s, int fd, const char *name,
                 const struct iovec *iov, int iovcnt, struct lm_error *err)
 {
-  uint64_t offset = 0, started = 0;
+  uint64_t offset = 0, started;
+  size_t skip = iovcnt > 0
+    ? write_direct (fd, iov[0].iov_base, iov[0].iov_len) : 0;
   int i;
 
-  for (i = 0; i < iovcnt; i++) {
-    const char *p = iov[i].iov_base;
-    size_t left = iov[i].iov_len;
+  offset = started = skip;
+  for (i = 0; i < iovcnt; i++, skip = 0) {
+    const char *p = (const char *) iov[i].iov_base + skip;
+    size_t left = iov[i].iov_len - skip;
 
     while (left > 0) {
       size_t n = lm_min_u64 (left, WRITEBACK_STEP);

@@ -15,6 +15,7 @@
 #include "common/hex.h"
 #include "common/random.h"
 #include "formats/native/backup.h"
+#include "formats/native/codec.h"
 #include "formats/native/journal.h"
 #include "formats/native/object-io.h"
 #include "formats/native/pin.h"
@@ -27,6 +28,9 @@
 
 #define CLOCK 1795329000        /* 2026-11-22T06:30:00Z */
 #define CHUNK 4096
+/* Of zstd: what programs used when the first ones were made. */
+#define LEVEL 3
+
 #define PROGRAM "livemount 0.1.0"
 
 const struct lm_fixture lm_fixtures[] = {
@@ -427,10 +431,12 @@ lm_fixture_make (const struct lm_fixture *f, const char *path,
   lm_random_set_test_seed (seed);
   lm_clock_set_test_time (CLOCK);
   lm_whoami_set_test ("fixture-host", "fixture", PROGRAM);
+  lm_codec_set_test_level (LEVEL);
   r = make (f, path, scratch, &c, err);
   lm_random_set_test_seed (NULL);
   lm_clock_set_test_time (0);
   lm_whoami_set_test (NULL, NULL, NULL);
+  lm_codec_set_test_level (0);
   lm_credentials_release (&c);
   return r;
 }
