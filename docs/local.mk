@@ -21,6 +21,8 @@ EXTRA_DIST += $(man_pods) \
 	%reldir%/architecture.md \
 	%reldir%/benchmarks.md \
 	%reldir%/formats/native.md \
+	%reldir%/gc.md \
+	%reldir%/models/gc.pml \
 	%reldir%/overlay.md \
 	%reldir%/security.md
 CLEANFILES += $(man_MANS)

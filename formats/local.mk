@@ -45,6 +45,18 @@ libformats_la_SOURCES = \
 	%reldir%/native/entry.h \
 	%reldir%/native/forget.c \
 	%reldir%/native/forget.h \
+	%reldir%/native/gc-packs.c \
+	%reldir%/native/gc-packs.h \
+	%reldir%/native/gc-refs.c \
+	%reldir%/native/gc-refs.h \
+	%reldir%/native/gc-repack.c \
+	%reldir%/native/gc-repack.h \
+	%reldir%/native/gc-sweep.c \
+	%reldir%/native/gc-sweep.h \
+	%reldir%/native/gc-walk.c \
+	%reldir%/native/gc-walk.h \
+	%reldir%/native/gc.c \
+	%reldir%/native/gc.h \
 	%reldir%/native/id-set.c \
 	%reldir%/native/id-set.h \
 	%reldir%/native/index-run-build.c \
@@ -95,6 +107,8 @@ libformats_la_SOURCES = \
 	%reldir%/native/retention.h \
 	%reldir%/native/seal.c \
 	%reldir%/native/seal.h \
+	%reldir%/native/segment-list.c \
+	%reldir%/native/segment-list.h \
 	%reldir%/native/segment.c \
 	%reldir%/native/segment.h \
 	%reldir%/native/snapshot-check.c \

@@ -22,6 +22,7 @@ const struct lm_command *const lm_commands[] = {
   &lm_cmd_forget,
   &lm_cmd_protect,
   &lm_cmd_unprotect,
+  &lm_cmd_gc,
   &lm_cmd_stats,
   &lm_cmd_inspect,
   &lm_cmd_leases,

@@ -52,6 +52,7 @@ extern const struct lm_command lm_cmd_console;
 extern const struct lm_command lm_cmd_diff;
 extern const struct lm_command lm_cmd_doctor;
 extern const struct lm_command lm_cmd_forget;
+extern const struct lm_command lm_cmd_gc;
 extern const struct lm_command lm_cmd_help;
 extern const struct lm_command lm_cmd_init;
 extern const struct lm_command lm_cmd_inspect;

@@ -15,6 +15,7 @@ libmount_la_SOURCES = \
 	%reldir%/cmd-diff.c \
 	%reldir%/cmd-doctor.c \
 	%reldir%/cmd-forget.c \
+	%reldir%/cmd-gc.c \
 	%reldir%/cmd-init.c \
 	%reldir%/cmd-inspect.c \
 	%reldir%/cmd-key-list.c \

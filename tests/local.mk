@@ -55,6 +55,7 @@ criterion_tests = \
 	tests/unit/test-disk-image \
 	tests/unit/test-disk-nbd \
 	tests/unit/test-forget \
+	tests/unit/test-gc \
 	tests/unit/test-index-run \
 	tests/unit/test-inspect \
 	tests/unit/test-journal \

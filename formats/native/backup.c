@@ -464,9 +464,13 @@ lm_backup_run (struct lm_repository *repo,
     return -1;
   /* Only after the lease: what is seen whole and not condemned now stays
    * until this backup has ended. */
-  if (lm_repository_load (repo, err) == 0 &&
-      (b.writer = lm_chunk_writer_new (repo, err)) != NULL)
-    r = run (&b, lease, err);
+  if (lm_repository_load (repo, err) == 0) {
+    lm_lease_set_loaded (lease, lm_repository_state (repo)->sequence,
+                         false);
+    b.writer = lm_chunk_writer_new (repo, err);
+    if (b.writer)
+      r = run (&b, lease, err);
+  }
   if (r == 0) {
     memcpy (ret_result->snapshot, b.snapshot->id, LM_NAME_ID_LEN);
     ret_result->time = b.snapshot->time;

@@ -303,14 +303,15 @@ salvage (struct lm_chunk_index *index, struct lm_error *err)
 {
   CLEANUP (lm_id_set_release) struct lm_id_set known =
     LM_ID_SET_INIT (LM_NAME_ID_LEN);
-  CLEANUP (lm_index_salvage_release) struct lm_index_salvage found = { 0 };
+  CLEANUP (lm_segment_list_release) struct lm_segment_list found =
+    LM_SEGMENT_LIST_INIT;
   size_t i;
 
   if (lm_chunk_index_packs (index, &known, err) == -1 ||
       lm_index_salvage_run (index->store, index->keys, &known,
                             &index->salvaged, &found, err) == -1)
     return -1;
-  for (i = 0; i < found.nr_segments; i++) {
+  for (i = 0; i < found.n; i++) {
     struct lm_index_run_source source = { .segment = &found.segments[i] };
     char name[LM_INDEX_RUN_NAME_LEN + 1];
     int r;

@@ -21,7 +21,7 @@
 #include "formats/native/pack-read.h"
 #include "formats/native/pack-write.h"
 #include "formats/native/repository-internal.h"
-#include "formats/native/segment.h"
+#include "formats/native/segment-list.h"
 #include "common/banned.h"
 
 /* A segment with fewer entries than this is small; when there are this
@@ -46,29 +46,8 @@ struct lm_chunk_writer {
   struct lm_id_set seen_chunks, seen_nodes;
   struct lm_chunk_writer_statistics statistics;
   /* Packs that the segments of this writer will name. */
-  struct lm_segment *segments;
-  size_t nr_segments;
+  struct lm_segment_list segments;
 };
-
-static struct lm_segment *
-segment_with_room (struct lm_chunk_writer *w, uint32_t entries,
-                   struct lm_error *err)
-{
-  struct lm_segment *bigger;
-
-  if (w->nr_segments > 0 &&
-      w->segments[w->nr_segments - 1].nr_entries + entries <=
-      LM_ENTRIES_MAX)
-    return &w->segments[w->nr_segments - 1];
-  bigger = realloc (w->segments, (w->nr_segments + 1) * sizeof *bigger);
-  if (bigger == NULL) {
-    lm_error_set (err, LM_ERR_NOMEM, "out of memory");
-    return NULL;
-  }
-  w->segments = bigger;
-  memset (&bigger[w->nr_segments], 0, sizeof *bigger);
-  return &bigger[w->nr_segments++];
-}
 
 /* From the pack writer's thread: a pack is durable. */
 static int
@@ -77,7 +56,8 @@ pack_done (void *opaque, const struct lm_pack_done *done,
 {
   struct lm_chunk_writer *w = opaque;
   LM_LOCK_FOR_SCOPE (&w->lock);
-  struct lm_segment *seg = segment_with_room (w, done->nr_entries, err);
+  struct lm_segment *seg = lm_segment_list_room (&w->segments,
+                                                 done->nr_entries, err);
 
   if (seg == NULL)
     return -1;
@@ -126,7 +106,7 @@ adopt_pack (struct lm_chunk_writer *w, const uint8_t id[LM_NAME_ID_LEN],
     lm_debug (LM_DEBUG_REPOSITORY, "ignored: %s", why.message);
     return why.kind == LM_ERR_NOMEM ? (*err = why, -1) : 0;
   }
-  seg = segment_with_room (w, toc.nr_entries, err);
+  seg = lm_segment_list_room (&w->segments, toc.nr_entries, err);
   if (seg == NULL ||
       lm_segment_add_pack (seg, id, size, toc.entries, toc.nr_entries,
                            (const uint8_t (*)[LM_ID_LEN]) toc.bases,
@@ -156,8 +136,8 @@ see_deltas (struct lm_chunk_writer *w, struct lm_error *err)
   size_t i;
   uint32_t k;
 
-  for (i = 0; i < w->nr_segments; i++) {
-    const struct lm_segment *seg = &w->segments[i];
+  for (i = 0; i < w->segments.n; i++) {
+    const struct lm_segment *seg = &w->segments.segments[i];
     const uint8_t (*bases)[LM_ID_LEN] = (const uint8_t (*)[LM_ID_LEN])
       seg->bases;
 
@@ -239,14 +219,10 @@ fail:
 void
 lm_chunk_writer_free (struct lm_chunk_writer *w)
 {
-  size_t i;
-
   if (w == NULL)
     return;
   lm_pack_writer_free (w->packs);
-  for (i = 0; i < w->nr_segments; i++)
-    lm_segment_release (&w->segments[i]);
-  free (w->segments);
+  lm_segment_list_release (&w->segments);
   lm_id_set_release (&w->seen_chunks);
   lm_id_set_release (&w->seen_nodes);
   pthread_mutex_destroy (&w->lock);
@@ -445,8 +421,8 @@ add_feature (struct lm_chunk_writer *w, json_t *changes,
 {
   size_t i;
 
-  for (i = 0; i < w->nr_segments; i++)
-    if (w->segments[i].nr_bases > 0)
+  for (i = 0; i < w->segments.n; i++)
+    if (w->segments.segments[i].nr_bases > 0)
       return lm_repository_has_feature (w->repo, LM_FEATURE_REQUIRED,
                                         LM_FEATURE_BASE_CHUNKS) ? 0
         : lm_change_feature_add (changes, LM_FEATURE_REQUIRED,
@@ -464,11 +440,11 @@ lm_chunk_writer_finish (struct lm_chunk_writer *w, json_t *changes,
       add_feature (w, changes, err) == -1 ||
       remove_bad_segments (w, changes, err) == -1)
     return -1;
-  for (i = 0; i < w->nr_segments; i++) {
-    struct lm_segment *seg = &w->segments[i];
+  for (i = 0; i < w->segments.n; i++) {
+    struct lm_segment *seg = &w->segments.segments[i];
     struct lm_journal_segment live;
 
-    if (i + 1 == w->nr_segments &&
+    if (i + 1 == w->segments.n &&
         merge_small (w, seg, changes, err) == -1)
       return -1;
     if (lm_segment_put (w->repo->store, w->repo->keys, seg, live.id,

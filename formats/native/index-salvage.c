@@ -20,38 +20,8 @@ struct run {
   const struct lm_keys *keys;
   const struct lm_id_set *known;
   struct lm_id_set *found;
-  struct lm_index_salvage *salvage;
+  struct lm_segment_list *found_segments;
 };
-
-void
-lm_index_salvage_release (struct lm_index_salvage *salvage)
-{
-  size_t i;
-
-  for (i = 0; i < salvage->nr_segments; i++)
-    lm_segment_release (&salvage->segments[i]);
-  free (salvage->segments);
-  memset (salvage, 0, sizeof *salvage);
-}
-
-static struct lm_segment *
-segment_with_room (struct lm_index_salvage *s, uint32_t entries,
-                   struct lm_error *err)
-{
-  struct lm_segment *bigger;
-
-  if (s->nr_segments > 0 &&
-      s->segments[s->nr_segments - 1].nr_entries + entries <= LM_ENTRIES_MAX)
-    return &s->segments[s->nr_segments - 1];
-  bigger = realloc (s->segments, (s->nr_segments + 1) * sizeof *bigger);
-  if (bigger == NULL) {
-    lm_error_set (err, LM_ERR_NOMEM, "out of memory");
-    return NULL;
-  }
-  s->segments = bigger;
-  memset (&bigger[s->nr_segments], 0, sizeof *bigger);
-  return &bigger[s->nr_segments++];
-}
 
 static int
 salvage_pack (void *opaque, const char *name, uint64_t size,
@@ -71,7 +41,7 @@ salvage_pack (void *opaque, const char *name, uint64_t size,
     lm_debug (LM_DEBUG_REPOSITORY, "not salvaged: %s", why.message);
     return why.kind == LM_ERR_NOMEM ? (*err = why, -1) : 0;
   }
-  seg = segment_with_room (r->salvage, toc.nr_entries, err);
+  seg = lm_segment_list_room (r->found_segments, toc.nr_entries, err);
   if (seg == NULL ||
       lm_segment_add_pack (seg, id, size, toc.entries, toc.nr_entries,
                            (const uint8_t (*)[LM_ID_LEN]) toc.bases,
@@ -83,18 +53,19 @@ salvage_pack (void *opaque, const char *name, uint64_t size,
 int
 lm_index_salvage_run (struct lm_store *store, const struct lm_keys *keys,
                       const struct lm_id_set *known, struct lm_id_set *found,
-                      struct lm_index_salvage *ret_salvage,
+                      struct lm_segment_list *ret_segments,
                       struct lm_error *err)
 {
-  CLEANUP (lm_index_salvage_release) struct lm_index_salvage s = { 0 };
+  CLEANUP (lm_segment_list_release) struct lm_segment_list s =
+    LM_SEGMENT_LIST_INIT;
   struct run r = { store, keys, known, found, &s };
   size_t i;
 
   if (lm_store_list (store, "packs", salvage_pack, &r, err) == -1)
     return -1;
-  for (i = 0; i < s.nr_segments; i++)
+  for (i = 0; i < s.n; i++)
     lm_segment_sort (&s.segments[i]);
-  *ret_salvage = s;
-  memset (&s, 0, sizeof s);
+  *ret_segments = s;
+  s = (struct lm_segment_list) LM_SEGMENT_LIST_INIT;
   return 0;
 }

@@ -11,25 +11,18 @@
 #include "common/error.h"
 #include "formats/native/id-set.h"
 #include "formats/native/keys.h"
-#include "formats/native/segment.h"
+#include "formats/native/segment-list.h"
 #include "formats/store.h"
 
-struct lm_index_salvage {
-  struct lm_segment *segments;  /* in memory only, entries sorted */
-  size_t nr_segments;
-};
-
 /* Read every whole pack of the store that is not in KNOWN; adds its id
- * (value: size) to FOUND.  Packs that are not whole are left out. */
+ * (value: size) to FOUND.  Packs that are not whole are left out.  The
+ * segments are in memory only, their entries sorted. */
 extern int lm_index_salvage_run (struct lm_store *store,
                                  const struct lm_keys *keys,
                                  const struct lm_id_set *known,
                                  struct lm_id_set *found,
-                                 struct lm_index_salvage *ret_salvage,
+                                 struct lm_segment_list *ret_segments,
                                  struct lm_error *err)
   __attribute__ ((nonnull, warn_unused_result));
-
-extern void lm_index_salvage_release (struct lm_index_salvage *salvage)
-  __attribute__ ((nonnull));
 
 #endif

@@ -404,7 +404,8 @@ committed (struct lm_repository *repo, const uint8_t sha256[LM_SHA256_LEN],
 static int
 commit (struct lm_repository *repo, struct lm_lease *lease,
         const char *writer, json_t *list, const struct lm_change *changes,
-        size_t n, struct lm_error *err)
+        size_t n, lm_journal_guard guard, const void *opaque,
+        struct lm_error *err)
 {
   struct lm_journal_state *state = &repo->state;
   uint8_t sha256[LM_SHA256_LEN];
@@ -412,7 +413,8 @@ commit (struct lm_repository *repo, struct lm_lease *lease,
 
   for (;;) {
     if (check_lease (repo, lease, err) == -1 ||
-        lm_journal_state_validate (state, changes, n, err) == -1)
+        lm_journal_state_validate (state, changes, n, err) == -1 ||
+        guard (state, opaque, err) == -1)
       return -1;
     if (put_record (repo->store, repo->keys, state, lease, writer, list,
                     sha256, err) == 0)
@@ -429,9 +431,29 @@ commit (struct lm_repository *repo, struct lm_lease *lease,
   }
 }
 
+static int
+no_guard (const struct lm_journal_state *state, const void *opaque,
+          struct lm_error *err)
+{
+  (void) state;
+  (void) opaque;
+  (void) err;
+  return 0;
+}
+
 int
 lm_journal_commit (struct lm_repository *repo, struct lm_lease *lease,
                    const char *writer, json_t *list, struct lm_error *err)
+{
+  return lm_journal_commit_if (repo, lease, writer, list, no_guard, NULL,
+                               err);
+}
+
+int
+lm_journal_commit_if (struct lm_repository *repo, struct lm_lease *lease,
+                      const char *writer, json_t *list,
+                      lm_journal_guard guard, const void *opaque,
+                      struct lm_error *err)
 {
   struct lm_change *changes;
   size_t n;
@@ -440,7 +462,7 @@ lm_journal_commit (struct lm_repository *repo, struct lm_lease *lease,
   if (lm_repository_check_writable (repo, err) == -1 ||
       decode_changes (list, "new record", &changes, &n, err) == -1)
     return -1;
-  r = commit (repo, lease, writer, list, changes, n, err);
+  r = commit (repo, lease, writer, list, changes, n, guard, opaque, err);
   free_changes (changes, n);
   return r;
 }

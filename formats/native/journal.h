@@ -81,6 +81,17 @@ extern int lm_journal_commit (struct lm_repository *repo,
                               struct lm_error *err)
   __attribute__ ((nonnull (1, 3, 4, 5), warn_unused_result));
 
+/* The same for changes that hold only while something about the state
+ * does: GUARD looks at it before each try, and ends the whole with -1. */
+typedef int (*lm_journal_guard) (const struct lm_journal_state *state,
+                                 const void *opaque, struct lm_error *err);
+extern int lm_journal_commit_if (struct lm_repository *repo,
+                                 struct lm_lease *lease_or_null,
+                                 const char *writer, json_t *changes,
+                                 lm_journal_guard guard, const void *opaque,
+                                 struct lm_error *err)
+  __attribute__ ((nonnull (1, 3, 4, 5, 7), warn_unused_result));
+
 /* The state after the newest record that was seen; borrowed, and changed
  * by lm_repository_load and lm_journal_commit. */
 extern const struct lm_journal_state *

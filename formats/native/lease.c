@@ -48,7 +48,10 @@ struct lm_lease {
   pthread_mutex_t lock;         /* guards the rest */
   pthread_cond_t wake;          /* on CLOCK_MONOTONIC */
   bool stop;
+  bool hurry;                   /* something is to be said at once */
   bool lost;
+  bool has_loaded;
+  uint64_t loaded;              /* as the object is to say it */
   uint64_t refreshed;           /* ns of lm_clock_monotonic: the last time
                                  * that a refresh which succeeded began */
 };
@@ -90,6 +93,11 @@ put (struct lm_lease *lease, enum lm_object_put how, struct lm_error *err)
 {
   json_object_set_new (lease->json, "counter",
                        json_integer (lease->counter));
+  pthread_mutex_lock (&lease->lock);
+  if (lease->has_loaded)
+    json_object_set_new (lease->json, "loaded",
+                         json_integer (lease->loaded));
+  pthread_mutex_unlock (&lease->lock);
   return lm_object_put_json (lease->store, lease->keys, LM_TYPE_LEASE,
                              lease->name, lease->id, LM_NAME_ID_LEN,
                              lease->json, how, NULL, err);
@@ -148,8 +156,9 @@ wait_turn (struct lm_lease *lease, uint64_t until)
   int r = 0;
 
   LM_LOCK_FOR_SCOPE (&lease->lock);
-  while (!lease->stop && r == 0)
+  while (!lease->stop && !lease->hurry && r == 0)
     r = pthread_cond_timedwait (&lease->wake, &lease->lock, &ts);
+  lease->hurry = false;
   return !lease->stop && !is_lost_locked (lease);
 }
 
@@ -178,7 +187,6 @@ start_thread (struct lm_lease *lease, struct lm_error *err)
   sigset_t all, old;
   int r;
 
-  pthread_mutex_init (&lease->lock, NULL);
   pthread_condattr_init (&attr);
   pthread_condattr_setclock (&attr, CLOCK_MONOTONIC);
   pthread_cond_init (&lease->wake, &attr);
@@ -189,7 +197,6 @@ start_thread (struct lm_lease *lease, struct lm_error *err)
   pthread_sigmask (SIG_SETMASK, &old, NULL);
   if (r != 0) {
     pthread_cond_destroy (&lease->wake);
-    pthread_mutex_destroy (&lease->lock);
     return lm_error_errno (err, r, "start the lease's thread");
   }
   return 0;
@@ -217,6 +224,7 @@ lm_lease_acquire (struct lm_repository *repo, const char *kind,
     lm_error_set (err, LM_ERR_NOMEM, "out of memory for a lease");
     return NULL;
   }
+  pthread_mutex_init (&lease->lock, NULL);
   lease->store = repo->store;
   lease->keys = repo->keys;
   lease->seconds = seconds ? seconds : LM_LEASE_SECONDS;
@@ -237,6 +245,7 @@ lm_lease_acquire (struct lm_repository *repo, const char *kind,
 
 fail:
   lm_lease_watch_free (lease->watch);
+  pthread_mutex_destroy (&lease->lock);
   json_decref (lease->json);
   free (lease);
   return NULL;
@@ -246,6 +255,18 @@ const uint8_t *
 lm_lease_id (const struct lm_lease *lease)
 {
   return lease->id;
+}
+
+void
+lm_lease_set_loaded (struct lm_lease *lease, uint64_t sequence,
+                     bool at_once)
+{
+  LM_LOCK_FOR_SCOPE (&lease->lock);
+
+  lease->has_loaded = true;
+  lease->loaded = sequence;
+  lease->hurry |= at_once;
+  pthread_cond_signal (&lease->wake);
 }
 
 bool
@@ -336,6 +357,10 @@ decode_info (const json_t *v, const char *name,
       lm_json_u64 (v, "pid", INT64_MAX, name, &info->pid, err) == -1)
     return -1;
   info->seconds = seconds;
+  info->has_loaded = json_object_get (v, "loaded") != NULL;
+  if (info->has_loaded &&
+      lm_json_u64 (v, "loaded", INT64_MAX, name, &info->loaded, err) == -1)
+    return -1;
   started = lm_json_string (v, "started", name, err);
   if (started == NULL)
     return -1;

@@ -32,6 +32,15 @@ extern struct lm_lease *lm_lease_acquire (struct lm_repository *repo,
 extern const uint8_t *lm_lease_id (const struct lm_lease *lease)
   __attribute__ ((nonnull));
 
+/* Say that everything the holder decides from here on is based on the
+ * journal up to SEQUENCE (native.md section 12, gc): packs that were
+ * condemned by then are not used.  The object says so when it is refreshed
+ * next, which is AT_ONCE when somebody may wait for it.  A holder that says
+ * more later has thrown away what it decided before.  Any thread. */
+extern void lm_lease_set_loaded (struct lm_lease *lease, uint64_t sequence,
+                                 bool at_once)
+  __attribute__ ((nonnull));
+
 /* Was it lost: not refreshed for its whole time, or removed by another?
  * What the holder does from then on may not be committed.  From any
  * thread. */
@@ -61,6 +70,8 @@ struct lm_lease_info {
   uint64_t pid;
   char *program;
   int64_t started;              /* seconds since the epoch, for people */
+  bool has_loaded;
+  uint64_t loaded;              /* see lm_lease_set_loaded */
 };
 
 /* All leases that open, in the order of their ids.  Free with

@@ -37,6 +37,11 @@ struct lm_repository {
                                  * atomic, also changed by refreshes */
 };
 
+/* lm_repository_load, with an index of nothing but the live segments. */
+extern int lm_repository_load_strict (struct lm_repository *repo,
+                                      struct lm_error *err)
+  __attribute__ ((nonnull, warn_unused_result));
+
 /* A reader met a pack that is gone: bring the index to the end of the
  * journal, if that was not done since GENERATION
  * (lm_chunk_index_generation) was looked at.  The state, which others

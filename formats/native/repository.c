@@ -385,6 +385,19 @@ lm_repository_has_feature (const struct lm_repository *repo,
 }
 
 int
+lm_repository_load_strict (struct lm_repository *repo, struct lm_error *err)
+{
+  CLEANUP_FREE void *ids = NULL;
+
+  if (lm_repository_load (repo, err) == -1)
+    return -1;
+  ids = segment_ids (&repo->state, err);
+  return ids ? lm_chunk_index_sync_strict (repo->index, ids,
+                                           repo->state.nr_segments, err)
+    : -1;
+}
+
+int
 lm_repository_check_writable (const struct lm_repository *repo,
                               struct lm_error *err)
 {
