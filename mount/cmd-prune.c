@@ -183,15 +183,20 @@ read_tags (const struct lm_cli *cli, struct lm_repository *repo,
   return 0;
 }
 
-/* One that can't be read stops lm_forget_run. */
+/* One that can't be read stops lm_forget_run; a dry run says so. */
 static int
-read_pins (struct lm_repository *repo, struct plan *p, struct lm_error *err)
+read_pins (const struct lm_cli *cli, struct lm_repository *repo,
+           struct plan *p, struct lm_error *err)
 {
   struct lm_pin_info *pins;
-  size_t i, j, n;
+  size_t i, j, n, bad;
 
-  if (lm_pin_list (repo, &pins, &n, NULL, err) == -1)
+  if (lm_pin_list (repo, &pins, &n, &bad, err) == -1)
     return -1;
+  if (bad > 0 && lm_args_flag (&cli->args, "dry-run"))
+    lm_report_warning (cli, "%zu pins can't be read: nothing is forgotten "
+                       "before they are removed ('livemount check' names "
+                       "them)", bad);
   for (i = 0; i < p->n; i++)
     for (j = 0; j < n; j++)
       if (memcmp (pins[j].snapshot, p->items[i].entry->id,
@@ -218,7 +223,8 @@ make_plan (const struct lm_cli *cli, struct lm_repository *repo,
     if (is_wanted (&cli->args, entries[i].vm))
       p->items[p->n++].entry = &entries[i];
   if (check_vms (&cli->args, p, err) == -1 ||
-      read_tags (cli, repo, p, err) == -1 || read_pins (repo, p, err) == -1)
+      read_tags (cli, repo, p, err) == -1 ||
+      read_pins (cli, repo, p, err) == -1)
     return -1;
   lm_retention_apply (&p->rules, lm_clock_now (), p->items, p->n);
   for (i = 0; i < p->n; i++)

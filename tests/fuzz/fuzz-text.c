@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/duration.h"
 #include "common/hex.h"
 #include "common/size.h"
 #include "common/timestamp.h"
@@ -40,6 +41,10 @@ run_number (const uint8_t *data, size_t len)
     fuzz_expect_error (&err);
   else
     fuzz_expect (n <= NUMBER_MAX);
+  if (lm_duration_parse (s, &n, &err) == -1)
+    fuzz_expect_error (&err);
+  else
+    fuzz_expect (n >= 3600 && n <= 1000 * UINT64_C (31622400));
   if (lm_timestamp_parse (s, &t) == 0) {
     lm_timestamp_format (t, text);
     fuzz_expect (strcmp (text, s) == 0);
