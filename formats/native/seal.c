@@ -137,6 +137,19 @@ lm_sealer_for_thread (const struct lm_keys *keys, struct lm_error *err)
   return s;
 }
 
+void
+lm_sealer_forget (const struct lm_keys *keys)
+{
+  struct lm_sealer *s;
+
+  pthread_once (&thread_once, thread_init);
+  s = pthread_getspecific (thread_key);
+  if (s == NULL || s->keys != keys)
+    return;
+  lm_sealer_free (s);
+  pthread_setspecific (thread_key, NULL);
+}
+
 /* HMAC-SHA-256 over two parts. */
 static int
 mac2 (struct lm_sealer *s, const uint8_t key[32], const void *a, size_t alen,
@@ -273,6 +286,7 @@ lm_seal_chunk (struct lm_sealer *s, struct lm_chunk_ref *ref,
   uint8_t key[32];
   uint8_t *body = s->keys->encrypted ? out + LM_NONCE_LEN : out;
   size_t n = 0;
+  int r;
 
   memset (ref->base, 0, sizeof ref->base);
   if (compress)
@@ -292,9 +306,11 @@ lm_seal_chunk (struct lm_sealer *s, struct lm_chunk_ref *ref,
   chunk_aad (s->keys, ref, &aad);
   if (chunk_key (s, ref->type, ref->id, key, err) == -1)
     return -1;
-  return gcm (s, 1, key, out, &aad, sizeof aad,
-              ref->encoding == LM_ENCODING_RAW ? plain : body, n, body,
-              body + n, err);
+  r = gcm (s, 1, key, out, &aad, sizeof aad,
+           ref->encoding == LM_ENCODING_RAW ? plain : body, n, body,
+           body + n, err);
+  explicit_bzero (key, sizeof key);
+  return r;
 }
 
 static int
@@ -365,6 +381,7 @@ lm_open_chunk (struct lm_sealer *s, const struct lm_chunk_ref *ref,
     out = ref->encoding == LM_ENCODING_RAW ? plain : body;
     r = gcm (s, 0, key, stored, &aad, sizeof aad, body, len, out,
              body + len, err);
+    explicit_bzero (key, sizeof key);
     if (r != 0) {
       memset (out, 0, len);
       return r == -1 ? -1
@@ -419,6 +436,7 @@ lm_seal_object (const struct lm_keys *keys, enum lm_object_type type,
   CLEANUP_FREE uint8_t *object = malloc (sizeof h + len + tail);
   struct lm_sealer *s;
   uint8_t key[32];
+  int r;
 
   if (object == NULL)
     return lm_error_set (err, LM_ERR_NOMEM, "out of memory (%zu bytes)",
@@ -435,8 +453,10 @@ lm_seal_object (const struct lm_keys *keys, enum lm_object_type type,
     s = lm_sealer_for_thread (keys, err);
     if (s == NULL || object_key (s, &h, key, err) == -1)
       return -1;
-    if (gcm (s, 1, key, h.nonce, &h, sizeof h, plain, len,
-             object + sizeof h, object + sizeof h + len, err) != 0)
+    r = gcm (s, 1, key, h.nonce, &h, sizeof h, plain, len,
+             object + sizeof h, object + sizeof h + len, err);
+    explicit_bzero (key, sizeof key);
+    if (r != 0)
       return -1;
     memcpy (object, &h, sizeof h);
   }
@@ -522,6 +542,7 @@ lm_open_object (const struct lm_keys *keys, enum lm_object_type type,
     memcpy (tag, object + sizeof h + plain_len, LM_TAG_LEN);
     r = gcm (s, 0, key, h.nonce, &h, sizeof h, object + sizeof h, plain_len,
              plain, tag, err);
+    explicit_bzero (key, sizeof key);
     if (r == -1)
       return -1;
     if (r == 1)
