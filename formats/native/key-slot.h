@@ -68,7 +68,7 @@ extern int lm_key_slot_decode (const void *data, size_t len,
                                struct lm_error *err)
   __attribute__ ((nonnull, warn_unused_result));
 
-/* Fill in nonce and wrapped (of an escrow slot also ephemeral and recipient)
+/* Fill in nonce and wrapped (in an escrow slot ephemeral and recipient, too)
  * from everything else in SLOT.  Scrypt takes 128·N·r bytes of memory and,
  * with the default, 0.4 s. */
 extern int lm_key_slot_wrap (struct lm_key_slot *slot,

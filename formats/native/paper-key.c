@@ -71,7 +71,9 @@ void
 lm_paper_key_format (const struct lm_paper_key *paper,
                      char ret_text[LM_PAPER_TEXT_MAX])
 {
-  uint8_t bytes[LM_PAPER_LINES_MAX * LINE_BYTES] = { FORM_VERSION, paper->kind };
+  uint8_t bytes[LM_PAPER_LINES_MAX * LINE_BYTES] = {
+    FORM_VERSION, paper->kind,
+  };
   const lm_le16 len = lm_put_le16 (paper->len);
   const lm_le32 epoch = lm_put_le32 (paper->epoch);
   uint8_t digest[LM_SHA256_LEN];
