@@ -53,18 +53,22 @@ criterion_tests = \
 	tests/unit/test-disk-file \
 	tests/unit/test-disk-image \
 	tests/unit/test-disk-nbd \
+	tests/unit/test-escrow \
 	tests/unit/test-index-run \
 	tests/unit/test-inspect \
 	tests/unit/test-journal \
 	tests/unit/test-journal-state \
 	tests/unit/test-key-slot \
 	tests/unit/test-lease \
+	tests/unit/test-paper-key \
 	tests/unit/test-process \
 	tests/unit/test-repo-config \
 	tests/unit/test-repository \
 	tests/unit/test-resolve \
 	tests/unit/test-seal \
+	tests/unit/test-secrets \
 	tests/unit/test-size \
+	tests/unit/test-slot-change \
 	tests/unit/test-snapshot \
 	tests/unit/test-store-dir
 
@@ -193,6 +197,8 @@ e2e_tests = \
 	tests/e2e/completion \
 	tests/e2e/help-and-doctor \
 	tests/e2e/interrupt-backup \
+	tests/e2e/key-secrecy \
+	tests/e2e/keys \
 	tests/e2e/kill-mount \
 	tests/e2e/live-mount
 
