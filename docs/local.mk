@@ -3,6 +3,7 @@
 # what the programs say in --help.
 man_pods = \
 	%reldir%/man/livemount-backup.pod \
+	%reldir%/man/livemount-key.pod \
 	%reldir%/man/livemount-mount.pod \
 	%reldir%/man/livemount-repository.pod \
 	%reldir%/man/livemount-retention.pod \
@@ -11,6 +12,7 @@ man_pods = \
 
 man_MANS += \
 	%reldir%/man/livemount-backup.1 \
+	%reldir%/man/livemount-key.1 \
 	%reldir%/man/livemount-mount.1 \
 	%reldir%/man/livemount-repository.5 \
 	%reldir%/man/livemount-retention.1 \

@@ -43,6 +43,8 @@ libformats_la_SOURCES = \
 	%reldir%/native/disk-map.h \
 	%reldir%/native/entry.c \
 	%reldir%/native/entry.h \
+	%reldir%/native/escrow.c \
+	%reldir%/native/escrow.h \
 	%reldir%/native/forget.c \
 	%reldir%/native/forget.h \
 	%reldir%/native/gc-packs.c \
@@ -92,6 +94,8 @@ libformats_la_SOURCES = \
 	%reldir%/native/pack-read.h \
 	%reldir%/native/pack-write.c \
 	%reldir%/native/pack-write.h \
+	%reldir%/native/paper-key.c \
+	%reldir%/native/paper-key.h \
 	%reldir%/native/pin.c \
 	%reldir%/native/pin.h \
 	%reldir%/native/repo-config.c \
@@ -111,6 +115,10 @@ libformats_la_SOURCES = \
 	%reldir%/native/segment-list.h \
 	%reldir%/native/segment.c \
 	%reldir%/native/segment.h \
+	%reldir%/native/slot-change.c \
+	%reldir%/native/slot-change.h \
+	%reldir%/native/slot-test.c \
+	%reldir%/native/slot-test.h \
 	%reldir%/native/snapshot-check.c \
 	%reldir%/native/snapshot-disk.c \
 	%reldir%/native/snapshot-wire.c \

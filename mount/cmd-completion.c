@@ -2,15 +2,18 @@
  *
  * `livemount completion bash` prints the script that bash loads; it is
  * made when we are built, from the tables, and installed.  Names that
- * only the machine knows come from `livemount completion sessions` and
- * `… snapshots` at the moment they are asked for; those never prompt.
+ * only the machine knows come from `livemount completion sessions`, `…
+ * snapshots` and `… slots` at the moment they are asked for; those never
+ * prompt.
  */
 #include <config.h>
 
 #include <stdio.h>
 #include <string.h>
 
+#include "common/cleanup.h"
 #include "mount/commands.h"
+#include "mount/key-cli.h"
 #include "mount/open-repository.h"
 #include "mount/session.h"
 #include "mount/snapshot-json.h"
@@ -26,6 +29,7 @@ kind_name (enum lm_completion kind)
   case LM_COMPLETE_SNAPSHOT: return "snapshots";
   case LM_COMPLETE_SESSION: return "sessions";
   case LM_COMPLETE_COMMAND: return "commands";
+  case LM_COMPLETE_SLOT: return "slots";
   }
   return "nothing";
 }
@@ -103,7 +107,8 @@ static const char head[] =
   "    for ((i = 1; i < cword; i++)); do\n"
   "        word=${words[i]}\n"
   "        case $word in\n"
-  "            -r|--repository|--passphrase-file|--key-file) ((i++)) ;;\n"
+  "            -r|--repository|--passphrase-file|--key-file|--escrow-key)\n"
+  "                ((i++)) ;;\n"
   "            -*) ;;\n"
   "            *) command=$word; break ;;\n"
   "        esac\n"
@@ -119,7 +124,7 @@ static const char tail[] =
   "            COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
   "        folders) compopt -o filenames\n"
   "            COMPREPLY=($(compgen -d -- \"$cur\")) ;;\n"
-  "        snapshots|sessions)\n"
+  "        snapshots|sessions|slots)\n"
   "            COMPREPLY=($(compgen -W \"$(livemount completion $kind \\\n"
   "                2>/dev/null </dev/null)\" -- \"$cur\")) ;;\n"
   "        commands)\n"
@@ -229,6 +234,25 @@ print_snapshots (const struct lm_cli *cli, struct lm_error *err)
   return 0;
 }
 
+/* Needs no key. */
+static int
+print_slots (const struct lm_cli *cli, struct lm_error *err)
+{
+  CLEANUP (lm_key_place_release)
+    struct lm_key_place place = LM_KEY_PLACE_INIT;
+  size_t i;
+
+  if (lm_key_place_open (cli, false, &place, err) == -1)
+    return -1;
+  for (i = 0; i < place.n; i++) {
+    char id[LM_SLOT_TEXT_LEN];
+
+    lm_key_slot_text (place.slots[i].id, id);
+    puts (id);
+  }
+  return 0;
+}
+
 static int
 run_completion (struct lm_cli *cli, struct lm_error *err)
 {
@@ -242,15 +266,17 @@ run_completion (struct lm_cli *cli, struct lm_error *err)
     return print_sessions (err);
   if (strcmp (what, "snapshots") == 0)
     return print_snapshots (cli, err);
+  if (strcmp (what, "slots") == 0)
+    return print_slots (cli, err);
   return lm_error_set (err, LM_ERR_USAGE, "completion '%.40s': expected "
-                       "bash, sessions or snapshots", what);
+                       "bash, sessions, slots or snapshots", what);
 }
 
 const struct lm_command lm_cmd_completion = {
   .name = "completion",
   .area = "Help",
   .summary = "print what the shell needs for completion",
-  .usage = "bash|sessions|snapshots",
+  .usage = "bash|sessions|slots|snapshots",
   .min_operands = 1,
   .max_operands = 1,
   .hidden = true,

@@ -18,7 +18,12 @@ libmount_la_SOURCES = \
 	%reldir%/cmd-gc.c \
 	%reldir%/cmd-init.c \
 	%reldir%/cmd-inspect.c \
+	%reldir%/cmd-key-add.c \
+	%reldir%/cmd-key-export.c \
+	%reldir%/cmd-key-import.c \
 	%reldir%/cmd-key-list.c \
+	%reldir%/cmd-key-remove.c \
+	%reldir%/cmd-key-test.c \
 	%reldir%/cmd-leases-break.c \
 	%reldir%/cmd-leases.c \
 	%reldir%/cmd-mount.c \
@@ -39,10 +44,14 @@ libmount_la_SOURCES = \
 	%reldir%/help.h \
 	%reldir%/interrupt.c \
 	%reldir%/interrupt.h \
+	%reldir%/key-cli.c \
+	%reldir%/key-cli.h \
 	%reldir%/open-repository.c \
 	%reldir%/open-repository.h \
 	%reldir%/options.c \
 	%reldir%/options.h \
+	%reldir%/paper-page.c \
+	%reldir%/paper-page.h \
 	%reldir%/progress.c \
 	%reldir%/progress.h \
 	%reldir%/quick-file.c \

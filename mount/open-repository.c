@@ -68,16 +68,13 @@ lm_location_absolute (const char *location, struct lm_error *err)
   return path;
 }
 
-static int
-absolute_path (const char *path, char **ret, struct lm_error *err)
+/* NULL for a pipe (`<(…)`), which nobody finds again: then it is like one
+ * that a person typed. */
+static void
+absolute_path (const char *path, char **ret)
 {
-  char *p = realpath (path, NULL);
-
-  if (p == NULL)
-    return lm_error_errno (err, errno, "%s", path);
   free (*ret);
-  *ret = p;
-  return 0;
+  *ret = realpath (path, NULL);
 }
 
 static int
@@ -86,7 +83,8 @@ from_key_file (struct lm_credentials *c, const char *path,
 {
   if (lm_credentials_key_file (c, path, err) == -1)
     return -1;
-  return absolute_path (path, &source->key_file, err);
+  absolute_path (path, &source->key_file);
+  return 0;
 }
 
 static int
@@ -95,7 +93,8 @@ from_passphrase_file (struct lm_credentials *c, const char *path,
 {
   if (lm_credentials_passphrase_file (c, path, err) == -1)
     return -1;
-  return absolute_path (path, &source->passphrase_file, err);
+  absolute_path (path, &source->passphrase_file);
+  return 0;
 }
 
 int
@@ -107,21 +106,24 @@ lm_cli_credentials (const struct lm_cli *cli,
   const char *key_file = lm_args_string (&cli->args, "key-file");
   const char *passphrase_file = lm_args_string (&cli->args,
                                                 "passphrase-file");
+  const char *escrow_key = lm_args_string (&cli->args, "escrow-key");
   const char *command = NULL;
 
   /* What stands on the command line outranks the environment as a
    * whole. */
-  if (key_file == NULL && passphrase_file == NULL) {
+  if (key_file == NULL && passphrase_file == NULL && escrow_key == NULL) {
     key_file = environment ("LIVEMOUNT_KEY_FILE");
     passphrase_file = environment ("LIVEMOUNT_PASSPHRASE_FILE");
     if (passphrase_file == NULL)
       command = environment ("LIVEMOUNT_PASSPHRASE_COMMAND");
   }
   if (key_file == NULL && passphrase_file == NULL && command == NULL &&
-      remembered) {
+      escrow_key == NULL && remembered) {
     key_file = remembered->key_file;
     passphrase_file = remembered->passphrase_file;
   }
+  if (escrow_key && lm_credentials_escrow_key (c, escrow_key, err) == -1)
+    return -1;
   if (key_file && from_key_file (c, key_file, source, err) == -1)
     return -1;
   if (passphrase_file &&
@@ -204,7 +206,7 @@ lm_cli_open_repository (const struct lm_cli *cli,
     goto no_repository;
   if (lm_cli_credentials (cli, request->remembered, &c, &source, err) == -1)
     return NULL;
-  given = c.passphrase || c.key_file;
+  given = lm_credentials_any (&c);
   repo = try_open (cli, &store, &c, request, err);
   if (repo == NULL && err->kind == LM_ERR_KEY && !given)
     repo = prompt_and_open (cli, &store, location, request, err);

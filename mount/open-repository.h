@@ -2,7 +2,8 @@
  *
  * From options and environment to an open, unlocked repository.
  *
- * What unlocks it, first that is given: --key-file, --passphrase-file,
+ * What unlocks it, first that is given: --key-file, --passphrase-file and
+ * --escrow-key (which nothing remembers and no environment names),
  * LIVEMOUNT_KEY_FILE, LIVEMOUNT_PASSPHRASE_FILE,
  * LIVEMOUNT_PASSPHRASE_COMMAND, what the session remembers, a question on
  * the terminal.  Never an operand.

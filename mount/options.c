@@ -31,6 +31,9 @@ const struct lm_option lm_global_options[] = {
   { .name = "key-file", .argument = "FILE",
     .help = "unlock with this key file (LIVEMOUNT_KEY_FILE)",
     .completion = LM_COMPLETE_FILE },
+  { .name = "escrow-key", .argument = "FILE",
+    .help = "unlock with the private half of an escrow key (PEM)",
+    .completion = LM_COMPLETE_FILE },
   { .name = "accept-rollback",
     .help = "open a repository that is older than what was seen here "
             "before, this once" },

@@ -20,6 +20,7 @@ enum lm_completion {
   LM_COMPLETE_SNAPSHOT,
   LM_COMPLETE_SESSION,
   LM_COMPLETE_COMMAND,
+  LM_COMPLETE_SLOT,
 };
 
 struct lm_option {

@@ -53,8 +53,7 @@ lm_proxy_unlock (const struct lm_proxy_config *config, struct lm_error *err)
     return NULL;
   }
   repo = lm_repository_open (store, c, &options, err);
-  if (repo == NULL && err->kind == LM_ERR_KEY && !c->passphrase &&
-      !c->key_file && !c->master)
+  if (repo == NULL && err->kind == LM_ERR_KEY && !lm_credentials_any (c))
     repo = ask_and_open (store, config, &options, err);
   if (repo == NULL) {
     lm_store_close (store);

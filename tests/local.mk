@@ -54,6 +54,7 @@ criterion_tests = \
 	tests/unit/test-disk-file \
 	tests/unit/test-disk-image \
 	tests/unit/test-disk-nbd \
+	tests/unit/test-escrow \
 	tests/unit/test-forget \
 	tests/unit/test-gc \
 	tests/unit/test-index-run \
@@ -62,6 +63,7 @@ criterion_tests = \
 	tests/unit/test-journal-state \
 	tests/unit/test-key-slot \
 	tests/unit/test-lease \
+	tests/unit/test-paper-key \
 	tests/unit/test-lease-watch \
 	tests/unit/test-process \
 	tests/unit/test-repo-config \
@@ -69,7 +71,9 @@ criterion_tests = \
 	tests/unit/test-resolve \
 	tests/unit/test-retention \
 	tests/unit/test-seal \
+	tests/unit/test-secrets \
 	tests/unit/test-size \
+	tests/unit/test-slot-change \
 	tests/unit/test-snapshot \
 	tests/unit/test-store-dir
 
@@ -202,6 +206,8 @@ e2e_tests = \
 	tests/e2e/completion \
 	tests/e2e/help-and-doctor \
 	tests/e2e/interrupt-backup \
+	tests/e2e/key-secrecy \
+	tests/e2e/keys \
 	tests/e2e/kill-mount \
 	tests/e2e/live-mount \
 	tests/e2e/retention

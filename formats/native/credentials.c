@@ -23,6 +23,7 @@
 #include "common/hex.h"
 #include "common/io.h"
 #include "common/random.h"
+#include "formats/native/escrow.h"
 #include "formats/native/key-slot.h"
 #include "common/banned.h"
 
@@ -51,6 +52,8 @@ lm_credentials_release (struct lm_credentials *c)
   set_passphrase (c, NULL);
   wipe_free (c->key_file, c->key_file_len);
   wipe_free (c->master, LM_MASTER_KEY_LEN);
+  wipe_free (c->escrow_key, LM_ESCROW_KEY_LEN);
+  wipe_free (c->escrow_recipient, LM_ESCROW_KEY_LEN);
   *c = (struct lm_credentials) LM_CREDENTIALS_INIT;
 }
 
@@ -267,6 +270,53 @@ lm_credentials_key_file (struct lm_credentials *c, const char *path,
 fail:
   wipe_free (data, size);
   return -1;
+}
+
+typedef int parse_pem (const void *pem, size_t len, const char *what,
+                       uint8_t ret_key[LM_ESCROW_KEY_LEN],
+                       struct lm_error *err);
+
+/* A file with one key in PEM; *RET_KEY is replaced. */
+static int
+escrow_file (const char *path, parse_pem *parse, uint8_t **ret_key,
+             struct lm_error *err)
+{
+  CLEANUP_CLOSE int fd = lm_io->openat (AT_FDCWD, path, O_RDONLY, 0);
+  const size_t size = LM_ESCROW_PEM_MAX;
+  uint8_t *key = malloc (LM_ESCROW_KEY_LEN), *data = malloc (size);
+  ssize_t len = -1;
+  int r = 0;
+
+  if (fd == -1)
+    r = lm_error_errno (err, errno, "escrow key %s", path);
+  else if (key == NULL || data == NULL)
+    r = lm_error_set (err, LM_ERR_NOMEM, "out of memory");
+  else if ((len = read_all (fd, data, size)) == -1)
+    r = lm_error_errno (err, errno, "escrow key %s: read", path);
+  if (r == 0)
+    r = parse (data, len, path, key, err);
+  wipe_free (data, size);
+  if (r == 0) {
+    wipe_free (*ret_key, LM_ESCROW_KEY_LEN);
+    *ret_key = lm_steal (key);
+  }
+  wipe_free (key, LM_ESCROW_KEY_LEN);
+  return r;
+}
+
+int
+lm_credentials_escrow_key (struct lm_credentials *c, const char *path,
+                           struct lm_error *err)
+{
+  return escrow_file (path, lm_escrow_private_parse, &c->escrow_key, err);
+}
+
+int
+lm_credentials_escrow_recipient (struct lm_credentials *c, const char *path,
+                                 struct lm_error *err)
+{
+  return escrow_file (path, lm_escrow_public_parse, &c->escrow_recipient,
+                      err);
 }
 
 int

@@ -26,6 +26,7 @@
 #include "common/json.h"
 #include "common/random.h"
 #include "common/timestamp.h"
+#include "formats/native/escrow.h"
 #include "formats/native/keys.h"
 #include "common/banned.h"
 
@@ -261,7 +262,8 @@ scrypt_kek (const struct lm_key_slot *slot, const char *passphrase,
   return 0;
 }
 
-/* The key-encryption key; LM_ERR_KEY when C lacks what the kind needs. */
+/* The key-encryption key of a slot that is there; LM_ERR_KEY when C lacks
+ * what the kind needs. */
 static int
 slot_kek (const struct lm_key_slot *slot, const struct lm_credentials *c,
           uint8_t kek[KEK_LEN], struct lm_error *err)
@@ -283,11 +285,28 @@ slot_kek (const struct lm_key_slot *slot, const struct lm_credentials *c,
                     sizeof slot->salt, KEY_FILE_INFO,
                     strlen (KEY_FILE_INFO), kek, KEK_LEN, err);
   case LM_SLOT_ESCROW:
+    if (c->escrow_key == NULL)
+      return lm_error_set (err, LM_ERR_KEY, "no escrow key was given");
+    return lm_escrow_kek (c->escrow_key, slot->ephemeral, slot->recipient,
+                          kek, err);
   case LM_SLOT_UNKNOWN:
     break;
   }
   return lm_error_set (err, LM_ERR_UNSUPPORTED, "key slots of kind '%s' are "
                        "not supported", lm_slot_kind_name (slot->kind));
+}
+
+/* The same for one that is being made. */
+static int
+new_slot_kek (struct lm_key_slot *slot, const struct lm_credentials *c,
+              uint8_t kek[KEK_LEN], struct lm_error *err)
+{
+  if (slot->kind != LM_SLOT_ESCROW)
+    return slot_kek (slot, c, kek, err);
+  if (c->escrow_recipient == NULL)
+    return lm_error_set (err, LM_ERR_KEY, "no escrow public key was given");
+  memcpy (slot->recipient, c->escrow_recipient, sizeof slot->recipient);
+  return lm_escrow_kek_new (slot->recipient, slot->ephemeral, kek, err);
 }
 
 struct aad {
@@ -364,7 +383,9 @@ gcm_unwrap (const struct lm_key_slot *slot, const uint8_t kek[KEK_LEN],
     return lm_error_set (err, LM_ERR_IO, "OpenSSL: AES-256-GCM failed");
   if (!EVP_DecryptFinal_ex (ctx, master + n, &n))
     return lm_error_set (err, LM_ERR_KEY, slot->kind == LM_SLOT_PASSPHRASE
-                         ? "wrong passphrase" : "wrong key file");
+                         ? "wrong passphrase"
+                         : slot->kind == LM_SLOT_KEY_FILE
+                         ? "wrong key file" : "wrong escrow key");
   return 0;
 }
 
@@ -376,7 +397,7 @@ lm_key_slot_wrap (struct lm_key_slot *slot, const struct lm_credentials *c,
   uint8_t kek[KEK_LEN];
   int r;
 
-  if (slot_kek (slot, c, kek, err) == -1)
+  if (new_slot_kek (slot, c, kek, err) == -1)
     return -1;
   lm_random_bytes (slot->nonce, sizeof slot->nonce);
   r = gcm_wrap (slot, kek, master, err);

@@ -31,7 +31,7 @@
 enum lm_slot_kind {
   LM_SLOT_PASSPHRASE,
   LM_SLOT_KEY_FILE,
-  LM_SLOT_ESCROW,               /* written and opened by later programs */
+  LM_SLOT_ESCROW,
   LM_SLOT_UNKNOWN,              /* a kind or version of later programs */
 };
 
@@ -68,8 +68,9 @@ extern int lm_key_slot_decode (const void *data, size_t len,
                                struct lm_error *err)
   __attribute__ ((nonnull, warn_unused_result));
 
-/* Fill in nonce and wrapped from everything else in SLOT.  Scrypt takes
- * 128·N·r bytes of memory and, with the default, 0.4 s. */
+/* Fill in nonce and wrapped (in an escrow slot ephemeral and recipient, too)
+ * from everything else in SLOT.  Scrypt takes 128·N·r bytes of memory and,
+ * with the default, 0.4 s. */
 extern int lm_key_slot_wrap (struct lm_key_slot *slot,
                              const struct lm_credentials *c,
                              const uint8_t master[LM_MASTER_KEY_LEN],
@@ -83,8 +84,7 @@ extern int lm_key_slot_unwrap (const struct lm_key_slot *slot,
                                struct lm_error *err)
   __attribute__ ((nonnull, warn_unused_result));
 
-/* Make a slot of KIND (passphrase or key file) under a fresh id, and put
- * it into the store.  The record about it is the caller's to write. */
+/* Make a slot of KIND under a fresh id, and put it into the store.  The record about it is the caller's to write. */
 extern int lm_key_slot_add (struct lm_store *store,
                             const uint8_t repository[LM_NAME_ID_LEN],
                             const uint8_t master[LM_MASTER_KEY_LEN],
@@ -111,8 +111,8 @@ extern int lm_key_slots_list (struct lm_store *store,
                               struct lm_error *first, struct lm_error *err)
   __attribute__ ((nonnull (1, 2, 3, 4, 6), warn_unused_result));
 
-/* Find the slot that the credentials open.  Key files first: they cost
- * nothing.  A master key among the credentials is taken as it is, and
+/* Find the slot that the credentials open.  Passphrases last: the others
+ * cost nothing.  A master key among the credentials is taken as it is, and
  * RET_SLOT_ID is then zeros.  LM_ERR_KEY when nothing fits, with what the
  * repository has in the hint. */
 extern int lm_key_slots_unlock (struct lm_store *store,

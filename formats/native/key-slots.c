@@ -176,7 +176,28 @@ can_try (const struct lm_key_slot *slot, const struct lm_credentials *c)
   if (slot->epoch != 0)
     return false;
   return (slot->kind == LM_SLOT_KEY_FILE && c->key_file) ||
+    (slot->kind == LM_SLOT_ESCROW && c->escrow_key) ||
     (slot->kind == LM_SLOT_PASSPHRASE && c->passphrase);
+}
+
+/* "passphrase or key file": what was given, put together by WORD. */
+static void
+name_given (const struct lm_credentials *c, const char *article,
+            const char *word, char *out, size_t size)
+{
+  const char *const names[] = {
+    c->passphrase ? "passphrase" : NULL, c->key_file ? "key file" : NULL,
+    c->escrow_key ? "escrow key" : NULL,
+  };
+  size_t i, len = 0;
+
+  out[0] = '\0';
+  for (i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (names[i] && len < size)
+      len += snprintf (out + len, size - len, "%s%s%s%s",
+                       len ? word : "", article,
+                       *article && *names[i] == 'e' ? "n " :
+                       *article ? " " : "", names[i]);
 }
 
 static int
@@ -184,18 +205,25 @@ nothing_fits (const struct lm_key_slot *slots, size_t n,
               const struct lm_credentials *c, size_t tried,
               const struct lm_error *bad, struct lm_error *err)
 {
-  if (c->passphrase == NULL && c->key_file == NULL)
+  char given[64];
+
+  if (!lm_credentials_any (c))
     lm_error_set (err, LM_ERR_KEY, "the repository is encrypted, and "
                   "neither a passphrase nor a key file was given");
-  else if (tried == 0)
+  else if (tried == 0) {
+    name_given (c, "a", " or ", given, sizeof given);
     lm_error_set (err, LM_ERR_KEY, "the repository has no key slot for %s",
-                  c->passphrase && c->key_file ? "a passphrase or a key file"
-                  : c->passphrase ? "a passphrase" : "a key file");
-  else
+                  given);
+  }
+  else {
+    name_given (c, "", " and ", given, sizeof given);
     lm_error_set (err, LM_ERR_KEY, "wrong %s: it opens none of the key "
-                  "slots", c->passphrase && c->key_file
-                  ? "passphrase and key file"
-                  : c->passphrase ? "passphrase" : "key file");
+                  "slots", given);
+  }
+  if (n == 0 && bad->kind == LM_ERR_NONE)
+    return lm_error_hint (err, "its key slots are gone: 'livemount key "
+                          "import' brings back an exported slot or a paper "
+                          "key");
   hint_kinds (slots, n, bad, err);
   return -1;
 }
@@ -209,7 +237,7 @@ lm_key_slots_unlock (struct lm_store *store,
                      struct lm_error *err)
 {
   static const enum lm_slot_kind order[] = {
-    LM_SLOT_KEY_FILE, LM_SLOT_PASSPHRASE,
+    LM_SLOT_KEY_FILE, LM_SLOT_ESCROW, LM_SLOT_PASSPHRASE,
   };
   CLEANUP_FREE struct lm_key_slot *slots = NULL;
   struct lm_error bad = LM_ERROR_INIT;

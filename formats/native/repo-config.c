@@ -12,6 +12,7 @@
 #include "common/checked.h"
 #include "common/cleanup.h"
 #include "common/timestamp.h"
+#include "formats/native/seal.h"
 #include "common/banned.h"
 
 #define FORMAT "livemount-repository"
@@ -286,4 +287,26 @@ lm_repo_config_decode (const void *data, size_t len, const char *where,
     return -1;
   *ret_config = config;
   return 0;
+}
+
+int
+lm_repo_config_read (struct lm_store *store,
+                     struct lm_repo_config *ret_config,
+                     uint8_t ret_sha256[LM_SHA256_LEN],
+                     struct lm_error *err)
+{
+  CLEANUP_FREE uint8_t *data = NULL;
+  size_t len;
+
+  if (lm_store_get (store, LM_CONFIG_NAME, LM_CONFIG_SIZE_MAX, &data, &len,
+                    err) == -1) {
+    if (err->kind != LM_ERR_NOT_FOUND)
+      return -1;
+    lm_error_set (err, LM_ERR_NO_REPOSITORY, "%s: there is no repository",
+                  store->location);
+    return lm_error_hint (err, "Make one with: livemount -r LOCATION init");
+  }
+  lm_sha256 (data, len, ret_sha256);
+  return lm_repo_config_decode (data, len, store->location, ret_config,
+                                err);
 }

@@ -12,6 +12,7 @@
 #include "common/error.h"
 #include "common/json.h"
 #include "formats/native/native-wire.h"
+#include "formats/store.h"
 
 #define LM_CONFIG_NAME "config"
 #define LM_CONFIG_SIZE_MAX ((size_t) 64 << 10)
@@ -90,6 +91,14 @@ extern int lm_repo_config_decode (const void *data, size_t len,
                                   const char *where,
                                   struct lm_repo_config *ret_config,
                                   struct lm_error *err)
+  __attribute__ ((nonnull, warn_unused_result));
+
+/* Get and decode it, and the SHA-256 of the object.  Needs no key.
+ * LM_ERR_NO_REPOSITORY when there is none. */
+extern int lm_repo_config_read (struct lm_store *store,
+                                struct lm_repo_config *ret_config,
+                                uint8_t ret_sha256[LM_SHA256_LEN],
+                                struct lm_error *err)
   __attribute__ ((nonnull, warn_unused_result));
 
 #endif

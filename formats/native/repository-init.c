@@ -216,10 +216,10 @@ finish_or_refuse (struct lm_store *store,
                           "there first");
   }
   if (config.encrypted &&
-      (lm_key_slots_unlock (store, config.repository, options->credentials,
-                            master, slot_id, err) == -1 ||
-       lm_key_slots_list (store, config.repository, &slots, &n, NULL,
-                          err) == -1)) {
+      (lm_key_slots_list (store, config.repository, &slots, &n, NULL,
+                          err) == -1 ||
+       lm_key_slots_unlock (store, config.repository, options->credentials,
+                            master, slot_id, err) == -1)) {
     lm_error_prefix (err, "%s: an interrupted init has begun a repository",
                      store->location);
     return -1;
@@ -230,6 +230,7 @@ finish_or_refuse (struct lm_store *store,
   if (keys == NULL)
     return -1;
   r = start_journal (store, keys, sha256, slots, n, err);
+  lm_sealer_forget (keys);
   lm_keys_free (keys);
   return r;
 }
@@ -282,6 +283,7 @@ make (struct lm_store *store, const struct lm_init_options *options,
   }
   else
     r = start_journal (store, keys, sha256, slots.slots, slots.n, err);
+  lm_sealer_forget (keys);
   lm_keys_free (keys);
   return r;
 }

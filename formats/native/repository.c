@@ -75,26 +75,6 @@ private_dir (const char *given, const char *variable, const char *system,
 }
 
 static int
-read_config (struct lm_repository *repo, struct lm_store *store,
-             struct lm_error *err)
-{
-  CLEANUP_FREE uint8_t *data = NULL;
-  size_t len;
-
-  if (lm_store_get (store, LM_CONFIG_NAME, LM_CONFIG_SIZE_MAX, &data, &len,
-                    err) == -1) {
-    if (err->kind != LM_ERR_NOT_FOUND)
-      return -1;
-    lm_error_set (err, LM_ERR_NO_REPOSITORY, "%s: there is no repository",
-                  store->location);
-    return lm_error_hint (err, "Make one with: livemount -r LOCATION init");
-  }
-  lm_sha256 (data, len, repo->config_sha256);
-  return lm_repo_config_decode (data, len, store->location, &repo->config,
-                                err);
-}
-
-static int
 unlock (struct lm_repository *repo, struct lm_store *store,
         const struct lm_credentials *c, struct lm_error *err)
 {
@@ -105,7 +85,7 @@ unlock (struct lm_repository *repo, struct lm_store *store,
     /* Nothing authenticates `config` before there is a key: a store that
      * says "not encrypted" to somebody who brings one is lying, or is not
      * the one that was meant. */
-    if (c && (c->passphrase || c->key_file || c->master)) {
+    if (c && lm_credentials_any (c)) {
       lm_error_set (err, LM_ERR_KEY, "%s: a key was given, but the "
                     "repository says that it is not encrypted",
                     store->location);
@@ -137,7 +117,8 @@ lm_repository_open (struct lm_store *store, const struct lm_credentials *c,
   repo->read_only = options->read_only;
   repo->accept_rollback = options->accept_rollback;
   if (lm_journal_state_init (&repo->state, err) == -1 ||
-      read_config (repo, store, err) == -1 ||
+      lm_repo_config_read (store, &repo->config, repo->config_sha256,
+                           err) == -1 ||
       lm_features_check (&repo->config.features, repo->read_only,
                          store->location, err) == -1)
     goto fail;
@@ -163,6 +144,8 @@ lm_repository_close (struct lm_repository *repo)
     return;
   lm_chunk_index_free (repo->index);
   lm_journal_state_release (&repo->state);
+  if (repo->keys)
+    lm_sealer_forget (repo->keys);
   lm_keys_free (repo->keys);
   lm_store_close (repo->store);
   free (repo->cache_dir);
@@ -429,6 +412,12 @@ bool
 lm_repository_encrypted (const struct lm_repository *repo)
 {
   return repo->config.encrypted;
+}
+
+const uint8_t *
+lm_repository_slot_id (const struct lm_repository *repo)
+{
+  return repo->slot_id;
 }
 
 const uint8_t *

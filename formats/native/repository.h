@@ -31,9 +31,19 @@ struct lm_credentials {
   uint8_t *key_file;            /* the bytes of the key file */
   size_t key_file_len;
   uint8_t *master;              /* LM_MASTER_KEY_LEN bytes, from a parent */
+  uint8_t *escrow_key;          /* 32 bytes: the private half */
+  uint8_t *escrow_recipient;    /* 32 bytes: the public half; makes escrow
+                                 * slots, and opens nothing */
 };
 
-#define LM_CREDENTIALS_INIT { NULL, NULL, 0, NULL }
+#define LM_CREDENTIALS_INIT { .passphrase = NULL }
+
+/* Is anything in it that could open a repository? */
+static inline bool
+lm_credentials_any (const struct lm_credentials *c)
+{
+  return c->passphrase || c->key_file || c->master || c->escrow_key;
+}
 
 extern void lm_credentials_release (struct lm_credentials *c)
   __attribute__ ((nonnull));
@@ -56,6 +66,15 @@ extern int lm_credentials_passphrase_prompt (struct lm_credentials *c,
   __attribute__ ((nonnull));
 extern int lm_credentials_key_file (struct lm_credentials *c,
                                     const char *path, struct lm_error *err)
+  __attribute__ ((nonnull));
+/* An X25519 key in PEM: the private half, and the public one. */
+extern int lm_credentials_escrow_key (struct lm_credentials *c,
+                                      const char *path,
+                                      struct lm_error *err)
+  __attribute__ ((nonnull));
+extern int lm_credentials_escrow_recipient (struct lm_credentials *c,
+                                            const char *path,
+                                            struct lm_error *err)
   __attribute__ ((nonnull));
 /* Read exactly a master key from a descriptor, then close it. */
 extern int lm_credentials_master_fd (struct lm_credentials *c, int fd,
@@ -109,6 +128,8 @@ lm_repository_keys (const struct lm_repository *repo);
 extern struct lm_store *lm_repository_store (const struct lm_repository *);
 extern uint32_t lm_repository_chunk_size (const struct lm_repository *);
 extern bool lm_repository_encrypted (const struct lm_repository *);
+/* 8 bytes, borrowed: the key slot that opened it; zeros for none. */
+extern const uint8_t *lm_repository_slot_id (const struct lm_repository *);
 /* 16 bytes, borrowed. */
 extern const uint8_t *lm_repository_id (const struct lm_repository *);
 

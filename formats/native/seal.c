@@ -134,6 +134,28 @@ lm_sealer_for_thread (const struct lm_keys *keys, struct lm_error *err)
   return s;
 }
 
+void
+lm_sealer_forget (const struct lm_keys *keys)
+{
+  struct lm_sealer *s;
+
+  pthread_once (&thread_once, thread_init);
+  s = pthread_getspecific (thread_key);
+  if (s == NULL || s->keys != keys)
+    return;
+  lm_sealer_free (s);
+  pthread_setspecific (thread_key, NULL);
+}
+
+/* Derived keys do not stay on the stack. */
+static void
+wipe_key (uint8_t (*key)[32])
+{
+  explicit_bzero (key, sizeof *key);
+}
+
+#define WIPED_KEY __attribute__ ((cleanup (wipe_key))) uint8_t
+
 /* HMAC-SHA-256 over two parts. */
 static int
 mac2 (struct lm_sealer *s, const uint8_t key[32], const void *a, size_t alen,
@@ -246,7 +268,7 @@ seal_encoded (struct lm_sealer *s, struct lm_chunk_ref *ref,
               const void *body, size_t n, uint8_t *out, struct lm_error *err)
 {
   struct lm_chunk_aad_wire aad;
-  uint8_t key[32];
+  WIPED_KEY key[32];
 
   ref->stored_len = n;
   if (!s->keys->encrypted) {
@@ -306,7 +328,8 @@ open_chunk (struct lm_sealer *s, const struct lm_chunk_ref *ref,
 
   if (s->keys->encrypted) {
     struct lm_chunk_aad_wire aad;
-    uint8_t key[32], *out;
+    WIPED_KEY key[32];
+    uint8_t *out;
     int r;
 
     if (len < SEAL_OVERHEAD)
@@ -394,7 +417,7 @@ lm_seal_object (const struct lm_keys *keys, enum lm_object_type type,
   struct lm_object_wire h = { .type = type };
   CLEANUP_FREE uint8_t *object = malloc (sizeof h + len + tail);
   struct lm_sealer *s;
-  uint8_t key[32];
+  WIPED_KEY key[32];
 
   if (object == NULL)
     return lm_error_set (err, LM_ERR_NOMEM, "out of memory (%zu bytes)",
@@ -490,7 +513,8 @@ lm_open_object (const struct lm_keys *keys, enum lm_object_type type,
 
   if (keys->encrypted) {
     struct lm_sealer *s = lm_sealer_for_thread (keys, err);
-    uint8_t key[32], tag[LM_TAG_LEN];
+    WIPED_KEY key[32];
+    uint8_t tag[LM_TAG_LEN];
     int r;
 
     if (s == NULL || object_key (s, &h, key, err) == -1)

@@ -31,6 +31,11 @@ extern struct lm_sealer *lm_sealer_for_thread (const struct lm_keys *keys,
                                                struct lm_error *err)
   __attribute__ ((nonnull));
 
+/* Wipe and free that one, if it was made for KEYS: before they are freed,
+ * for it still has the last keys' schedules. */
+extern void lm_sealer_forget (const struct lm_keys *keys)
+  __attribute__ ((nonnull));
+
 /* The id of LEN plain bytes of TYPE (LM_TYPE_CHUNK or LM_TYPE_NODE). */
 extern int lm_seal_id (struct lm_sealer *s, enum lm_object_type type,
                        const void *plain, size_t len,

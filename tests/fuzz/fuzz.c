@@ -15,6 +15,7 @@
 static const struct fuzz_target *const all[] = {
   fuzz_glue_targets,
   fuzz_json_targets,
+  fuzz_key_targets,
   fuzz_object_targets,
   fuzz_overlay_targets,
   fuzz_table_targets,

@@ -35,6 +35,7 @@ struct fuzz_target {
 extern const struct fuzz_target fuzz_glue_targets[];
 extern const struct fuzz_target fuzz_image_targets[];
 extern const struct fuzz_target fuzz_json_targets[];
+extern const struct fuzz_target fuzz_key_targets[];
 extern const struct fuzz_target fuzz_object_targets[];
 extern const struct fuzz_target fuzz_overlay_targets[];
 extern const struct fuzz_target fuzz_table_targets[];

@@ -6,6 +6,7 @@ fuzz_sources = \
 	%reldir%/fuzz-glue.c \
 	%reldir%/fuzz-images.c \
 	%reldir%/fuzz-json.c \
+	%reldir%/fuzz-keys.c \
 	%reldir%/fuzz-objects.c \
 	%reldir%/fuzz-overlay.c \
 	%reldir%/fuzz-tables.c \
