@@ -48,6 +48,7 @@ criterion_tests = \
 	tests/corrupt/test-native-objects \
 	tests/corrupt/test-repository-damage \
 	tests/unit/test-backup \
+	tests/unit/test-check \
 	tests/unit/test-client-state \
 	tests/unit/test-credentials \
 	tests/unit/test-disk-file \

@@ -75,6 +75,17 @@ damage_locked (struct packs *p, const char *object,
   lm_check_damage (p->c, object, why);
 }
 
+static int
+pack_damage (struct packs *p, const struct lm_segment_pack *pack,
+             const char *name, const struct lm_error *why,
+             struct lm_error *err)
+{
+  LM_LOCK_FOR_SCOPE (&p->lock);
+
+  lm_check_damage (p->c, name, why);
+  return lm_id_set_add (&p->c->reported_packs, pack->id, 0, err);
+}
+
 /* Add an entry to `good` or `reported`. */
 static int
 add_to (struct packs *p, struct lm_id_set *set, const struct lm_entry *e,
@@ -135,21 +146,17 @@ check_pack (struct packs *p, const struct lm_segment_pack *pack,
   uint32_t i;
 
   lm_pack_name (pack->id, name);
-  if (lm_store_stat (repo->store, name, &size, &why) == -1) {
-    damage_locked (p, name, &why);
-    return 0;
-  }
+  if (lm_store_stat (repo->store, name, &size, &why) == -1)
+    return pack_damage (p, pack, name, &why, err);
   if (size != pack->size) {
     lm_corrupt (&why, "%" PRIu64 " bytes, the index says %" PRIu32, size,
                 pack->size);
-    damage_locked (p, name, &why);
+    if (pack_damage (p, pack, name, &why, err) == -1)
+      return -1;
   }
   if (lm_pack_toc_read (repo->store, repo->keys, pack->id, size, &toc,
-                        &why) == -1) {
-    if (size == pack->size)
-      damage_locked (p, name, &why);
-    return 0;
-  }
+                        &why) == -1)
+    return size == pack->size ? pack_damage (p, pack, name, &why, err) : 0;
   for (i = 0; i < toc.nr_entries; i++) {
     if (cancelled (p->c))
       return lm_error_set (err, LM_ERR_INTERRUPTED, "interrupted");

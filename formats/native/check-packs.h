@@ -19,6 +19,9 @@ struct lm_check {
   struct lm_id_set good;
   /* Those of which damage was reported already. */
   struct lm_id_set reported;
+  /* Packs that were reported as a whole: lost, cut short, or without a
+   * readable table of contents. */
+  struct lm_id_set reported_packs;
 };
 
 #define LM_CHECK_KEY_LEN (1 + LM_ID_LEN)
