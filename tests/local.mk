@@ -67,7 +67,8 @@ criterion_tests = \
 	tests/unit/test-seal \
 	tests/unit/test-size \
 	tests/unit/test-snapshot \
-	tests/unit/test-store-dir
+	tests/unit/test-store-dir \
+	tests/unit/test-timed-wait
 
 check_PROGRAMS += $(criterion_tests)
 TESTS += $(criterion_tests)

@@ -14,12 +14,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/checked.h"
 #include "common/cleanup.h"
 #include "common/hex.h"
+#include "common/random.h"
+#include "common/timed-wait.h"
 #include "formats/native/chunk-index.h"
 #include "formats/native/journal.h"
 #include "formats/native/pack-read.h"
@@ -280,7 +281,6 @@ run_threads (struct packs *p, struct lm_error *err)
   long cores = sysconf (_SC_NPROCESSORS_ONLN);
   unsigned n = p->c->params->threads ? : cores < 1 ? 1 : (unsigned) cores;
   unsigned started;
-  struct timespec ts;
 
   n = lm_min_u64 (n, THREADS_MAX);
   p->running = n;
@@ -290,9 +290,8 @@ run_threads (struct packs *p, struct lm_error *err)
   pthread_mutex_lock (&p->lock);
   p->running -= n - started;
   while (p->running > 0) {
-    clock_gettime (CLOCK_REALTIME, &ts);
-    ts.tv_sec++;
-    pthread_cond_timedwait (&p->changed, &p->lock, &ts);
+    lm_cond_wait_until (&p->changed, &p->lock,
+                        lm_clock_monotonic () + UINT64_C (1000000000));
     report_progress (p);
   }
   pthread_mutex_unlock (&p->lock);
@@ -312,7 +311,7 @@ lm_check_packs (struct lm_check *c, struct lm_error *err)
   int r;
 
   pthread_mutex_init (&p.lock, NULL);
-  pthread_cond_init (&p.changed, NULL);
+  lm_cond_init (&p.changed);
   r = list_packs (&p, err);
   if (r == 0)
     r = run_threads (&p, err);
