@@ -27,6 +27,8 @@ libcommon_la_SOURCES = \
 	%reldir%/secret.h \
 	%reldir%/size.c \
 	%reldir%/size.h \
+	%reldir%/timed-wait.c \
+	%reldir%/timed-wait.h \
 	%reldir%/timestamp.c \
 	%reldir%/timestamp.h \
 	%reldir%/wire.h

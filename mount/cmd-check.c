@@ -45,15 +45,20 @@ static void
 on_damage (void *opaque, const char *object, const struct lm_error *why)
 {
   struct work *w = opaque;
+  const char *text = why->message;
+  size_t len = strlen (object);
 
   json_array_append_new (w->damaged,
                          json_pack ("{s:s, s:s}", "object", object,
                                     "message", why->message));
   if (w->cli->json)
     return;
+  /* Most messages begin with the object's name. */
+  if (strncmp (why->message, object, len) == 0 && why->message[len] == ':')
+    text += len + 1 + (text[len + 1] == ' ');
   lm_progress_interrupt ();
   printf ("damaged   %s: ", object);
-  lm_print_text (why->message);
+  lm_print_text (text);
   putchar ('\n');
 }
 

@@ -3,6 +3,7 @@
  */
 #include <config.h>
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,8 @@ static const struct lm_option options[] = {
     .help = "write over what a target holds; all of it is lost" },
   { .name = "verify",
     .help = "at the end read the targets and compare them" },
+  { .name = "skip-damaged",
+    .help = "restore all that can be read; the rest is zeros, and listed" },
   { .name = NULL }
 };
 
@@ -46,6 +49,8 @@ struct work {
   size_t nr_items;
   struct lm_progress *progress;
   uint64_t total, before;       /* bytes: of all, of the disks done */
+  const struct item *current;
+  json_t *damaged;              /* an array, what could not be read */
 };
 
 static void
@@ -59,6 +64,7 @@ work_release (struct work *w)
     lm_disk_close (w->items[i].from);
   }
   lm_snapshot_free (w->snapshot);
+  json_decref (w->damaged);
 }
 
 /* ---- which disk goes where ---- */
@@ -162,15 +168,32 @@ on_progress (void *opaque, const struct lm_copy_progress *p)
 {
   struct work *w = opaque;
 
-  lm_progress_update (w->progress, w->before + p->data + p->zero, w->total,
-                      NULL);
+  lm_progress_update (w->progress, w->before + p->data + p->zero +
+                      p->damaged, w->total, NULL);
+}
+
+static void
+on_damaged (void *opaque, uint64_t offset, uint64_t len)
+{
+  struct work *w = opaque;
+  const char *disk = w->current->disk->name;
+
+  json_array_append_new (w->damaged,
+                         json_pack ("{s:s, s:I, s:I}", "disk", disk,
+                                    "offset", (json_int_t) offset,
+                                    "length", (json_int_t) len));
+  if (!w->cli->json)
+    lm_report_warning (w->cli, "%s/%s: %" PRIu64 " bytes at 0x%" PRIx64
+                       " can't be read, and are zeros in the target",
+                       w->name, disk, len, offset);
 }
 
 static int
-restore_all (struct work *w, struct lm_error *err)
+restore_all (struct work *w, bool skip_damaged, struct lm_error *err)
 {
   const struct lm_copy_params params = {
-    .progress = on_progress, .opaque = w, .cancel = lm_interrupt_catch (),
+    .progress = on_progress, .damaged = skip_damaged ? on_damaged : NULL,
+    .opaque = w, .cancel = lm_interrupt_catch (),
   };
   size_t i;
 
@@ -178,6 +201,7 @@ restore_all (struct work *w, struct lm_error *err)
   for (i = 0; i < w->nr_items; i++) {
     struct item *item = &w->items[i];
 
+    w->current = item;
     if (lm_copy_disk (item->from, item->to, &params, &item->done, err) == -1
         || lm_target_finish (item->to, err) == -1)
       return lm_error_prefix (err, "restore %s/%s", w->name,
@@ -189,12 +213,23 @@ restore_all (struct work *w, struct lm_error *err)
   return 0;
 }
 
+/* They were listed when the target was written. */
+static void
+ignore_damaged (void *opaque, uint64_t offset, uint64_t len)
+{
+  (void) opaque;
+  (void) offset;
+  (void) len;
+}
+
 static int
-verify_all (struct work *w, struct lm_error *err)
+verify_all (struct work *w, bool skip_damaged, struct lm_error *err)
 {
   const struct lm_disk_open_options o = { .read_holes = true };
   const struct lm_copy_params params = {
-    .progress = on_progress, .opaque = w, .cancel = lm_interrupt_catch (),
+    .progress = on_progress,
+    .damaged = skip_damaged ? ignore_damaged : NULL,
+    .opaque = w, .cancel = lm_interrupt_catch (),
   };
   struct lm_copy_progress done;
   size_t i;
@@ -231,11 +266,12 @@ print_result (const struct work *w, double seconds, bool verified,
     char size[LM_SIZE_LEN], data[LM_SIZE_LEN];
 
     json_array_append_new (disks,
-      json_pack ("{s:s, s:s, s:I, s:I, s:I}", "name", item->disk->name,
-                 "target", item->location,
+      json_pack ("{s:s, s:s, s:I, s:I, s:I, s:I}",
+                 "name", item->disk->name, "target", item->location,
                  "size", (json_int_t) item->disk->size,
                  "data", (json_int_t) item->done.data,
-                 "zero", (json_int_t) item->done.zero));
+                 "zero", (json_int_t) item->done.zero,
+                 "damaged", (json_int_t) item->done.damaged));
     if (w->cli->json || w->cli->quiet)
       continue;
     lm_size_format (item->disk->size, size);
@@ -244,10 +280,11 @@ print_result (const struct work *w, double seconds, bool verified,
             item->disk->name, item->location, size, data);
   }
   if (w->cli->json)
-    return lm_report_json (json_pack ("{s:s, s:f, s:b, s:O}", "snapshot",
-                                      w->name, "seconds", seconds,
-                                      "verified", verified, "disks", disks),
-                           err);
+    return lm_report_json (json_pack ("{s:s, s:f, s:b, s:O, s:O}",
+                                      "snapshot", w->name,
+                                      "seconds", seconds,
+                                      "verified", verified, "disks", disks,
+                                      "damaged", w->damaged), err);
   if (!w->cli->quiet)
     printf ("done in %.1f s%s\n", seconds, verified ? ", verified" : "");
   return 0;
@@ -258,9 +295,12 @@ run_restore (struct lm_cli *cli, struct lm_error *err)
 {
   const struct lm_repository_request open = { .read_only = true };
   bool verify = lm_args_flag (&cli->args, "verify");
+  bool skip = lm_args_flag (&cli->args, "skip-damaged");
   uint64_t start = lm_clock_monotonic ();
   CLEANUP_REPOSITORY struct lm_repository *repo = NULL;
-  CLEANUP (work_release) struct work w = { .cli = cli };
+  CLEANUP (work_release) struct work w = {
+    .cli = cli, .damaged = json_array (),
+  };
   const struct lm_snapshot_entry *entry;
   CLEANUP_FREE char *only = NULL;
 
@@ -275,11 +315,13 @@ run_restore (struct lm_cli *cli, struct lm_error *err)
   if (w.snapshot == NULL ||
       assign (&w, only, cli->args.operands + 1, cli->args.nr_operands - 1,
               err) == -1 ||
-      open_all (&w, repo, err) == -1 || restore_all (&w, err) == -1 ||
-      (verify && verify_all (&w, err) == -1))
+      open_all (&w, repo, err) == -1 ||
+      restore_all (&w, skip, err) == -1 ||
+      (verify && verify_all (&w, skip, err) == -1) ||
+      print_result (&w, (lm_clock_monotonic () - start) / 1e9, verify,
+                    err) == -1)
     return -1;
-  return print_result (&w, (lm_clock_monotonic () - start) / 1e9, verify,
-                       err);
+  return json_array_size (w.damaged) > 0 ? LM_EXIT_PARTIAL : LM_EXIT_OK;
 }
 
 const struct lm_command lm_cmd_restore = {
@@ -290,7 +332,8 @@ const struct lm_command lm_cmd_restore = {
   .description =
     "A TARGET that does not exist becomes a sparse file. One that holds "
     "data, is in use or is too small is refused. Every chunk is "
-    "authenticated before it is written.",
+    "authenticated before it is written, and the first that is damaged ends "
+    "it, unless --skip-damaged says to go on; then the exit code is 3.",
   .min_operands = 2,
   .max_operands = -1,
   .completion = LM_COMPLETE_SNAPSHOT,

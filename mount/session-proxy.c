@@ -13,16 +13,16 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include <libnbd.h>
 
 #include "common/buffer.h"
 #include "common/cleanup.h"
 #include "common/io.h"
 #include "common/process.h"
 #include "common/random.h"
+#include "formats/nbd-client.h"
 #include "hypervisor-glue/nbd-uri.h"
 #include "mount/interrupt.h"
 #include "mount/quick-file.h"
@@ -33,6 +33,8 @@
 #define KEY_FD 3
 #define LOCK_FD 4
 #define START_TIMEOUT_MS 60000
+/* For a proxy that runs: one that does not answer is of no use. */
+#define LOOK_TIMEOUT_MS 5000
 #define STOP_GRACE_MS 20000
 
 /* ---- is it there? ---- */
@@ -208,25 +210,27 @@ save_process (const struct lm_session *s, const struct lm_process *process,
   return lm_quick_file_json (s->folder_fd, "proxy.json", v, err);
 }
 
-/* Open one export.  1 it answered, 0 not yet, -1 it refused. */
+/* Open one export.  1 it answered, 0 not yet, -1 it refused, or said
+ * nothing. */
 static int
-try_disk (const char *socket, const char *disk, struct lm_error *err)
+try_disk (const struct lm_session *s, const char *disk, unsigned timeout_ms,
+          struct lm_error *err)
 {
-  struct nbd_handle *nbd = nbd_create ();
-  int r = -1;
+  CLEANUP_FREE char *uri = lm_session_uri (s, disk, err);
+  struct lm_nbd_client *client;
 
-  if (nbd == NULL || nbd_set_export_name (nbd, disk) == -1)
-    lm_error_set (err, LM_ERR_IO, "disk %s: %s", disk, nbd_get_error ());
-  else if (nbd_connect_unix (nbd, socket) == 0) {
-    r = 1;
-    nbd_shutdown (nbd, 0);
-  }
-  else if (nbd_get_errno () == ENOENT || nbd_get_errno () == ECONNREFUSED)
-    r = 0;
-  else
-    lm_error_set (err, LM_ERR_IO, "disk %s: %s", disk, nbd_get_error ());
-  nbd_close (nbd);
-  return r;
+  if (uri == NULL)
+    return -1;
+  client = lm_nbd_client_connect (uri, timeout_ms, err);
+  lm_nbd_client_free (client);
+  if (client)
+    return 1;
+  /* EAGAIN: it listens, and has not come to accept the others yet. */
+  if (err->sys_errno != ENOENT && err->sys_errno != ECONNREFUSED &&
+      err->sys_errno != EAGAIN)
+    return -1;
+  lm_error_clear (err);
+  return 0;
 }
 
 /* nbdkit says "nbdkit: livemount[1]: error: …", and sometimes more after
@@ -263,12 +267,11 @@ bool
 lm_session_proxy_serves (const struct lm_session *s)
 {
   struct lm_error ignored = LM_ERROR_INIT;
-  CLEANUP_FREE char *socket = lm_session_path (s, "nbd.sock", &ignored);
 
-  return socket && s->nr_disks > 0 &&
+  return s->nr_disks > 0 &&
          faccessat (s->folder_fd, PROXY_STOPPING, F_OK, 0) == -1 &&
          lm_session_proxy_state (s) == LM_PROXY_RUNNING &&
-         try_disk (socket, s->disks[0].name, &ignored) == 1;
+         try_disk (s, s->disks[0].name, LOOK_TIMEOUT_MS, &ignored) == 1;
 }
 
 /* The proxy's last words are worth more than libnbd's. */
@@ -291,16 +294,13 @@ wait_until_ready (const struct lm_session *s,
                   const struct lm_process *process, const char *log_path,
                   uint64_t log_from, struct lm_error *err)
 {
-  CLEANUP_FREE char *socket = lm_session_path (s, "nbd.sock", err);
   uint64_t start = lm_clock_monotonic ();
   size_t i = 0;
 
-  if (socket == NULL)
-    return -1;
   while (i < s->nr_disks) {
     struct lm_process_end end;
     bool ended;
-    int r = try_disk (socket, s->disks[i].name, err);
+    int r = try_disk (s, s->disks[i].name, START_TIMEOUT_MS, err);
 
     if (r == 1) {
       i++;
@@ -392,13 +392,18 @@ ask_socket (const struct lm_session *s, struct lm_process *ret,
   CLEANUP_FREE char *path = lm_session_path (s, "nbd.sock", err);
   CLEANUP_CLOSE int fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   struct sockaddr_un sun = { .sun_family = AF_UNIX };
+  /* One that has stopped accepting must not stop us. */
+  const struct timeval patience = { .tv_sec = LOOK_TIMEOUT_MS / 1000 };
   struct ucred cred;
   socklen_t len = sizeof cred;
 
   if (path == NULL || lm_session_check_paths (s, err) == -1)
     return -1;
   memcpy (sun.sun_path, path, strlen (path) + 1);
-  if (fd == -1 || connect (fd, (struct sockaddr *) &sun, sizeof sun) == -1 ||
+  if (fd == -1 ||
+      setsockopt (fd, SOL_SOCKET, SO_SNDTIMEO, &patience,
+                  sizeof patience) == -1 ||
+      connect (fd, (struct sockaddr *) &sun, sizeof sun) == -1 ||
       getsockopt (fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == -1)
     return lm_error_errno (err, errno, "%s", path);
   return lm_process_identify (cred.pid, ret, err);

@@ -49,6 +49,7 @@ criterion_tests = \
 	tests/corrupt/test-repository-damage \
 	tests/unit/test-backup \
 	tests/unit/test-base-chunks \
+	tests/unit/test-check \
 	tests/unit/test-client-state \
 	tests/unit/test-credentials \
 	tests/unit/test-disk-file \
@@ -75,7 +76,8 @@ criterion_tests = \
 	tests/unit/test-size \
 	tests/unit/test-slot-change \
 	tests/unit/test-snapshot \
-	tests/unit/test-store-dir
+	tests/unit/test-store-dir \
+	tests/unit/test-timed-wait
 
 check_PROGRAMS += $(criterion_tests)
 TESTS += $(criterion_tests)

@@ -18,10 +18,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/checked.h"
 #include "common/cleanup.h"
+#include "common/random.h"
+#include "common/timed-wait.h"
 #include "common/banned.h"
 
 /* How much is read at once, in bytes; a chunk if that is more. */
@@ -31,6 +32,8 @@
 #define SECTOR 4096u
 
 #define THREADS_MAX 64
+
+#define TICK_NS UINT64_C (200000000)
 
 struct job {
   struct lm_chunk_writer *writer;
@@ -319,17 +322,11 @@ worker (void *opaque)
 static void
 wait_for_workers (struct job *job, lm_backup_tick_cb tick, void *opaque)
 {
-  struct timespec ts;
-
   pthread_mutex_lock (&job->lock);
   while (job->running > 0) {
-    clock_gettime (CLOCK_REALTIME, &ts);
-    ts.tv_nsec += 200 * 1000 * 1000;
-    if (ts.tv_nsec >= 1000000000) {
-      ts.tv_nsec -= 1000000000;
-      ts.tv_sec++;
-    }
-    if (pthread_cond_timedwait (&job->changed, &job->lock, &ts) != 0) {
+    uint64_t until = lm_clock_monotonic () + TICK_NS;
+
+    if (!lm_cond_wait_until (&job->changed, &job->lock, until)) {
       pthread_mutex_unlock (&job->lock);
       tick (opaque);
       pthread_mutex_lock (&job->lock);
@@ -443,7 +440,7 @@ lm_backup_disk_run (struct lm_chunk_writer *writer, struct lm_disk *disk,
     return lm_error_set (err, LM_ERR_LIMIT, "the disk is too large for "
                          "chunks of %u bytes", chunk_size);
   pthread_mutex_init (&job.lock, NULL);
-  pthread_cond_init (&job.changed, NULL);
+  lm_cond_init (&job.changed);
   threads = lm_min_u64 (lm_min_u64 (threads, THREADS_MAX),
                         lm_max_u64 (job.nr_leaves, 1));
   job.leaf_ids = calloc (job.nr_leaves + 1, LM_ID_LEN);

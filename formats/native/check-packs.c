@@ -17,12 +17,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/checked.h"
 #include "common/cleanup.h"
 #include "common/hex.h"
+#include "common/random.h"
+#include "common/timed-wait.h"
 #include "formats/native/chunk-index.h"
 #include "formats/native/chunk-read.h"
 #include "formats/native/journal.h"
@@ -100,6 +101,17 @@ damage_locked (struct packs *p, const char *object,
   LM_LOCK_FOR_SCOPE (&p->lock);
 
   lm_check_damage (p->c, object, why);
+}
+
+static int
+pack_damage (struct packs *p, const struct lm_segment_pack *pack,
+             const char *name, const struct lm_error *why,
+             struct lm_error *err)
+{
+  LM_LOCK_FOR_SCOPE (&p->lock);
+
+  lm_check_damage (p->c, name, why);
+  return lm_id_set_add (&p->c->reported_packs, pack->id, 0, err);
 }
 
 /* Add an entry to `good` (with that value) or `reported`. */
@@ -221,21 +233,17 @@ check_pack (struct packs *p, const struct lm_segment_pack *pack,
   uint32_t i;
 
   lm_pack_name (pack->id, name);
-  if (lm_store_stat (repo->store, name, &size, &why) == -1) {
-    damage_locked (p, name, &why);
-    return 0;
-  }
+  if (lm_store_stat (repo->store, name, &size, &why) == -1)
+    return pack_damage (p, pack, name, &why, err);
   if (size != pack->size) {
     lm_corrupt (&why, "%" PRIu64 " bytes, the index says %" PRIu32, size,
                 pack->size);
-    damage_locked (p, name, &why);
+    if (pack_damage (p, pack, name, &why, err) == -1)
+      return -1;
   }
   if (lm_pack_toc_read (repo->store, repo->keys, pack->id, size, &toc,
-                        &why) == -1) {
-    if (size == pack->size)
-      damage_locked (p, name, &why);
-    return 0;
-  }
+                        &why) == -1)
+    return size == pack->size ? pack_damage (p, pack, name, &why, err) : 0;
   for (i = 0; i < toc.nr_entries; i++)
     if (check_entry (p, name, pack, &toc.entries[i], &toc, b, err) == -1)
       return -1;
@@ -406,7 +414,6 @@ run_threads (struct packs *p, size_t nr_work,
   long cores = sysconf (_SC_NPROCESSORS_ONLN);
   unsigned n = p->c->params->threads ? : cores < 1 ? 1 : (unsigned) cores;
   unsigned started;
-  struct timespec ts;
 
   n = lm_min_u64 (n, THREADS_MAX);
   p->work = work;
@@ -419,9 +426,8 @@ run_threads (struct packs *p, size_t nr_work,
   pthread_mutex_lock (&p->lock);
   p->running -= n - started;
   while (p->running > 0) {
-    clock_gettime (CLOCK_REALTIME, &ts);
-    ts.tv_sec++;
-    pthread_cond_timedwait (&p->changed, &p->lock, &ts);
+    lm_cond_wait_until (&p->changed, &p->lock,
+                        lm_clock_monotonic () + UINT64_C (1000000000));
     report_progress (p);
   }
   pthread_mutex_unlock (&p->lock);
@@ -441,7 +447,7 @@ lm_check_packs (struct lm_check *c, struct lm_error *err)
   int r;
 
   pthread_mutex_init (&p.lock, NULL);
-  pthread_cond_init (&p.changed, NULL);
+  lm_cond_init (&p.changed);
   r = list_packs (&p, err);
   if (r == 0)
     r = run_threads (&p, p.nr, work_on_pack, err);

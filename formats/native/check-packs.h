@@ -23,6 +23,9 @@ struct lm_check {
   uint8_t (*orphan_bases)[LM_ID_LEN];
   /* Those of which damage was reported already. */
   struct lm_id_set reported;
+  /* Packs that were reported as a whole: lost, cut short, or without a
+   * readable table of contents. */
+  struct lm_id_set reported_packs;
 };
 
 enum lm_check_good {

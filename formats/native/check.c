@@ -6,6 +6,11 @@
  * then every snapshot from its manifest down.  A subtree that was found
  * whole once is not walked again, so shared ones cost nothing; one with
  * damage below it is walked for every snapshot, to say where it hurts.
+ *
+ * A pack whose table of contents can't be read is named, not each of its
+ * chunks.  Readers find chunks by the index, so those that lie there whole
+ * still can be read: every one that is needed is tried, and what is called
+ * affected is what a reader does not get.
  */
 #include <config.h>
 
@@ -22,16 +27,22 @@
 #include "formats/native/check-objects.h"
 #include "formats/native/check-packs.h"
 #include "formats/native/chunk-index.h"
+#include "formats/native/chunk-read.h"
 #include "formats/native/disk-map.h"
 #include "formats/native/journal.h"
 #include "formats/native/pack-write.h"
 #include "formats/native/repository-internal.h"
 #include "common/banned.h"
 
+/* Copies of one chunk that are looked at. */
+#define COPIES_MAX 64
+
 struct walk {
   struct lm_check *c;
+  uint8_t *plain;               /* a chunk's length */
   struct lm_id_set *whole;      /* nodes without damage below */
   struct lm_id_set *counted;    /* chunks and nodes counted already */
+  struct lm_id_set *unreadable; /* chunks that were tried in vain */
   const char *snapshot, *disk;
   uint64_t size;                /* bytes */
   uint32_t chunk_size;
@@ -87,8 +98,26 @@ hurt (struct walk *w, uint64_t first_chunk, uint64_t chunks)
   w->len = len;
 }
 
+/* Is every copy in a pack that was reported, so that nothing new can be
+ * said? */
+static bool
+is_in_reported_packs (struct walk *w, enum lm_object_type type,
+                      const uint8_t id[LM_ID_LEN])
+{
+  struct lm_chunk_location copies[COPIES_MAX];
+  struct lm_error ignored = LM_ERROR_INIT;
+  int n = lm_chunk_index_find (w->c->repo->index, type, id, copies,
+                               COPIES_MAX, &ignored);
+  int i;
+
+  for (i = 0; i < n; i++)
+    if (!lm_id_set_has (&w->c->reported_packs, copies[i].pack))
+      return false;
+  return n > 0;
+}
+
 /* A chunk or node that is referred to and has no good copy: report it
- * once, unless it was found damaged in its pack. */
+ * once, unless it was found damaged in its pack, or its pack was. */
 static int
 missing (struct walk *w, enum lm_object_type type,
          const uint8_t id[LM_ID_LEN], const struct lm_error *why,
@@ -98,7 +127,8 @@ missing (struct walk *w, enum lm_object_type type,
   uint8_t key[LM_CHECK_KEY_LEN];
 
   lm_check_key (type, id, key);
-  if (lm_id_set_has (&w->c->reported, key))
+  if (lm_id_set_has (&w->c->reported, key) ||
+      is_in_reported_packs (w, type, id))
     return 0;
   snprintf (object, sizeof object, "%s ",
             type == LM_TYPE_NODE ? "map node" : "chunk");
@@ -123,16 +153,39 @@ why_missing (struct walk *w, const uint8_t id[LM_ID_LEN],
               "is stored in full", hex);
 }
 
+/* No table of contents lists a good copy, but the index may know one.
+ * 1 when it can be read, 0 when not. */
+static int
+try_chunk (struct walk *w, const uint8_t id[LM_ID_LEN], struct lm_error *err)
+{
+  struct lm_error why = LM_ERROR_INIT;
+  uint8_t key[LM_CHECK_KEY_LEN];
+  uint32_t n;
+
+  if (lm_id_set_has (w->unreadable, id))
+    return 0;
+  if (lm_chunk_read (w->c->repo, LM_TYPE_CHUNK, id, w->plain, w->chunk_size,
+                     &n, &why) == 0 && n == w->chunk_size) {
+    lm_check_key (LM_TYPE_CHUNK, id, key);
+    return lm_id_set_add (&w->c->good, key, 0, err) == -1 ? -1 : 1;
+  }
+  return lm_id_set_add (w->unreadable, id, 0, err);
+}
+
 static int
 visit_chunk (void *opaque, uint64_t nr, const uint8_t id[LM_ID_LEN],
              struct lm_error *err)
 {
   struct walk *w = opaque;
   struct lm_error why = LM_ERROR_INIT;
+  int r;
 
   if (w->c->params->cancel && *w->c->params->cancel)
     return lm_error_set (err, LM_ERR_INTERRUPTED, "interrupted");
-  if (is_good (w, LM_TYPE_CHUNK, id))
+  r = is_good (w, LM_TYPE_CHUNK, id) ? 1 : try_chunk (w, id, err);
+  if (r == -1)
+    return -1;
+  if (r == 1)
     return count (w, LM_TYPE_CHUNK, id, &w->c->result->chunks, err);
   hurt (w, nr, 1);
   why_missing (w, id, &why);
@@ -307,17 +360,25 @@ lm_check_run (struct lm_repository *repo,
     .good = LM_ID_SET_INIT (LM_CHECK_KEY_LEN),
     .reported = LM_ID_SET_INIT (LM_CHECK_KEY_LEN),
     .orphans = LM_ID_SET_INIT (LM_ID_LEN),
+    .reported_packs = LM_ID_SET_INIT (LM_NAME_ID_LEN),
   };
   CLEANUP (lm_id_set_release) struct lm_id_set whole =
     LM_ID_SET_INIT (LM_ID_LEN);
   CLEANUP (lm_id_set_release) struct lm_id_set counted =
     LM_ID_SET_INIT (LM_CHECK_KEY_LEN);
-  struct walk w = { .c = &c, .whole = &whole, .counted = &counted };
+  CLEANUP (lm_id_set_release) struct lm_id_set unreadable =
+    LM_ID_SET_INIT (LM_ID_LEN);
+  CLEANUP_FREE uint8_t *plain = malloc (lm_repository_chunk_size (repo));
+  struct walk w = {
+    .c = &c, .plain = plain, .whole = &whole, .counted = &counted,
+    .unreadable = &unreadable,
+  };
   const struct lm_snapshot_entry *all;
   size_t n, i;
-  int r;
+  int r = plain ? 0 : lm_error_set (err, LM_ERR_NOMEM, "out of memory");
 
-  r = lm_check_objects (&c, err);
+  if (r == 0)
+    r = lm_check_objects (&c, err);
   if (r == 0)
     r = lm_check_packs (&c, err);
   all = lm_repository_snapshots (repo, &n);
@@ -329,6 +390,7 @@ lm_check_run (struct lm_repository *repo,
   lm_id_set_release (&c.reported);
   lm_id_set_release (&c.orphans);
   free (c.orphan_bases);
+  lm_id_set_release (&c.reported_packs);
   if (r == 0)
     *ret_result = result;
   return r;

@@ -31,7 +31,8 @@ struct lm_check_params {
   bool read_data;
   unsigned threads;             /* 0: one per core */
   void (*progress) (void *opaque, const struct lm_check_progress *p);
-  /* One damaged object: its name, and why.  From one thread at a time. */
+  /* One damaged object: its name, and why.  From one thread at a time.
+   * Of a pack that is lost or has no table of contents only the pack. */
   void (*damage) (void *opaque, const char *object,
                   const struct lm_error *why);
   /* One disk (or file) of a snapshot needs something damaged: so many

@@ -15,13 +15,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/random.h"
+#include "common/timed-wait.h"
 #include "common/timestamp.h"
 #include "formats/native/journal.h"
 #include "formats/native/lease-watch.h"
@@ -152,12 +152,11 @@ is_lost_locked (struct lm_lease *lease)
 static bool
 wait_turn (struct lm_lease *lease, uint64_t until)
 {
-  const struct timespec ts = { until / NS, until % NS };
-  int r = 0;
-
   LM_LOCK_FOR_SCOPE (&lease->lock);
-  while (!lease->stop && !lease->hurry && r == 0)
-    r = pthread_cond_timedwait (&lease->wake, &lease->lock, &ts);
+
+  while (!lease->stop && !lease->hurry &&
+         lm_cond_wait_until (&lease->wake, &lease->lock, until))
+    ;
   lease->hurry = false;
   return !lease->stop && !is_lost_locked (lease);
 }
@@ -183,14 +182,10 @@ refresher (void *opaque)
 static int
 start_thread (struct lm_lease *lease, struct lm_error *err)
 {
-  pthread_condattr_t attr;
   sigset_t all, old;
   int r;
 
-  pthread_condattr_init (&attr);
-  pthread_condattr_setclock (&attr, CLOCK_MONOTONIC);
-  pthread_cond_init (&lease->wake, &attr);
-  pthread_condattr_destroy (&attr);
+  lm_cond_init (&lease->wake);
   sigfillset (&all);
   pthread_sigmask (SIG_SETMASK, &all, &old);
   r = pthread_create (&lease->thread, NULL, refresher, lease);

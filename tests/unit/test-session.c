@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Sessions as folders: names, locks, stages, the record, the way out.
- * (What needs a proxy is in tests/e2e/live-mount.)
+ * (What needs a real proxy is in tests/e2e/live-mount.)
  */
 #include <config.h>
 
@@ -9,14 +9,19 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/io.h"
+#include "mount/session-proxy.h"
 #include "tests/support/scratch.h"
 
 static struct lm_error err;
@@ -28,7 +33,7 @@ set_up (void)
   lm_error_clear (&err);
 }
 
-TestSuite (session, .init = set_up, .timeout = 60);
+TestSuite (session, .init = set_up, .timeout = 120);
 
 /* A session as mount makes it, as far as the record goes. */
 static struct lm_session *
@@ -276,4 +281,75 @@ Test (session, a_state_folder_must_be_absolute)
   setenv ("LIVEMOUNT_STATE_DIR", "relative", 1);
   cr_expect_null (lm_sessions_folder (&err));
   cr_expect (eq (int, err.kind, LM_ERR_USAGE));
+}
+
+/* Our own proxy, as far as a command can see: it holds the lock. */
+static int
+hold_proxy_lock (const struct lm_session *s)
+{
+  int fd = openat (s->folder_fd, "proxy.lock", O_RDWR | O_CREAT | O_CLOEXEC,
+                   0600);
+
+  cr_assert (eq (int, flock (fd, LOCK_EX | LOCK_NB), 0));
+  return fd;
+}
+
+static int
+listen_at (const struct lm_session *s, int backlog)
+{
+  CLEANUP_FREE char *path = lm_session_path (s, "nbd.sock", &err);
+  struct sockaddr_un sun = { .sun_family = AF_UNIX };
+  int fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+  cr_assert (lt (sz, strlen (path), sizeof sun.sun_path));
+  strcpy (sun.sun_path, path);
+  cr_assert (eq (int, bind (fd, (struct sockaddr *) &sun, sizeof sun), 0));
+  cr_assert (eq (int, listen (fd, backlog), 0));
+  return fd;
+}
+
+static void *
+accept_and_be_silent (void *opaque)
+{
+  static int accepted[64];
+  const int *listener = opaque;
+  int *p;
+
+  for (p = accepted; p < accepted + 64; p++)
+    *p = accept (*listener, NULL, NULL);
+  return NULL;
+}
+
+/* (That these end at all is the test; see the suite's time-out.) */
+Test (session, a_proxy_that_says_nothing_serves_nothing)
+{
+  struct lm_session *s = make ("one");
+  int lock = hold_proxy_lock (s), listener;
+  pthread_t thread;
+
+  cr_expect_not (lm_session_proxy_serves (s));  /* nobody listens */
+  listener = listen_at (s, 10);
+  cr_assert (eq (int, pthread_create (&thread, NULL, accept_and_be_silent,
+                                      &listener), 0));
+  cr_expect (eq (int, lm_session_proxy_state (s), LM_PROXY_RUNNING));
+  cr_expect_not (lm_session_proxy_serves (s));
+  close (lock);
+  lm_session_free (s);
+}
+
+Test (session, nor_does_one_that_accepts_no_more)
+{
+  struct lm_session *s = make ("one");
+  int lock = hold_proxy_lock (s), listener = listen_at (s, 0);
+  struct sockaddr_un sun;
+  socklen_t len = sizeof sun;
+  int full = socket (AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+  cr_assert (eq (int, getsockname (listener, (struct sockaddr *) &sun, &len),
+                 0));
+  while (connect (full, (struct sockaddr *) &sun, len) == 0)
+    full = socket (AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  cr_expect_not (lm_session_proxy_serves (s));
+  close (lock);
+  lm_session_free (s);
 }
