@@ -98,11 +98,11 @@ hurt (struct walk *w, uint64_t first_chunk, uint64_t chunks)
   w->len = len;
 }
 
-/* Is every copy in a pack that was reported, so that nothing new can be
- * said? */
+/* Is every copy, or (unless it is a base itself) what it is stored against,
+ * in a pack that was reported, so that nothing new can be said? */
 static bool
 is_in_reported_packs (struct walk *w, enum lm_object_type type,
-                      const uint8_t id[LM_ID_LEN])
+                      const uint8_t id[LM_ID_LEN], bool is_base)
 {
   struct lm_chunk_location copies[COPIES_MAX];
   struct lm_error ignored = LM_ERROR_INIT;
@@ -111,7 +111,10 @@ is_in_reported_packs (struct walk *w, enum lm_object_type type,
   int i;
 
   for (i = 0; i < n; i++)
-    if (!lm_id_set_has (&w->c->reported_packs, copies[i].pack))
+    if (!lm_id_set_has (&w->c->reported_packs, copies[i].pack) &&
+        (is_base || copies[i].ref.encoding != LM_ENCODING_ZSTD_BASE ||
+         !is_in_reported_packs (w, LM_TYPE_CHUNK, copies[i].ref.base,
+                                true)))
       return false;
   return n > 0;
 }
@@ -128,7 +131,7 @@ missing (struct walk *w, enum lm_object_type type,
 
   lm_check_key (type, id, key);
   if (lm_id_set_has (&w->c->reported, key) ||
-      is_in_reported_packs (w, type, id))
+      is_in_reported_packs (w, type, id, false))
     return 0;
   snprintf (object, sizeof object, "%s ",
             type == LM_TYPE_NODE ? "map node" : "chunk");

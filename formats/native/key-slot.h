@@ -84,7 +84,8 @@ extern int lm_key_slot_unwrap (const struct lm_key_slot *slot,
                                struct lm_error *err)
   __attribute__ ((nonnull, warn_unused_result));
 
-/* Make a slot of KIND under a fresh id, and put it into the store.  The record about it is the caller's to write. */
+/* Make a slot of KIND under a fresh id, and put it into the store.  The
+ * record about it is the caller's to write. */
 extern int lm_key_slot_add (struct lm_store *store,
                             const uint8_t repository[LM_NAME_ID_LEN],
                             const uint8_t master[LM_MASTER_KEY_LEN],

@@ -285,7 +285,7 @@ Test (key_slot, later_kinds_and_versions_are_not_for_us)
   cr_assert (eq (int, lm_key_slot_decode (text, len, "k", &back, &err), 0));
   cr_expect (eq (int, back.kind, LM_SLOT_ESCROW));
   cr_expect (eq (int, lm_key_slot_unwrap (&back, &c, found, &err), -1));
-  cr_expect (eq (int, err.kind, LM_ERR_UNSUPPORTED));
+  cr_expect (eq (int, err.kind, LM_ERR_KEY));
   free (text);
   json_object_set_new (v, "kind", json_string ("moon-phase"));
   json_object_set_new (v, "kdf", json_null ());
@@ -392,7 +392,8 @@ Test (key_slot, when_nothing_fits_the_hint_says_what_there_is)
                  "repository is encrypted, and neither a passphrase nor a "
                  "key file was given", hint);
   expect_locked (empty, with_passphrase ("x"), "the repository has no key "
-                 "slot for a passphrase", "its key slots: none");
+                 "slot for a passphrase", "its key slots are gone: 'livemount "
+                 "key import' brings back an exported slot or a paper key");
   lm_store_close (store);
   lm_store_close (empty);
 }
