@@ -206,6 +206,7 @@ e2e_tests = \
 	tests/e2e/boot-sata \
 	tests/e2e/boot-uefi \
 	tests/e2e/completion \
+	tests/e2e/gc \
 	tests/e2e/help-and-doctor \
 	tests/e2e/interrupt-backup \
 	tests/e2e/key-secrecy \

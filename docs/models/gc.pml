@@ -22,6 +22,9 @@
 #ifndef BACKUPS
 #define BACKUPS 1               /* or 2 */
 #endif
+#ifndef COLLECTIONS
+#define COLLECTIONS 2           /* or 1 */
+#endif
 
 /* Writers: 0 and 1 back up, 2 and 3 collect.  Packs: 0, and 1 + w for
  * writer w.  Snapshots: 0, and 1 + w.  All sets are bits. */
@@ -303,7 +306,9 @@ init
     run backup (1);
 #endif
     run collection (2);
+#if COLLECTIONS > 1
     run collection (3);
+#endif
     run retention ();
     run observer ()
   }

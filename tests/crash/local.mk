@@ -13,6 +13,7 @@ crash_scripts = \
 	%reldir%/concurrent \
 	%reldir%/full-disk \
 	%reldir%/full-forget \
+	%reldir%/gc-model \
 	%reldir%/kill-backup
 
 dist_check_SCRIPTS += $(crash_scripts)

