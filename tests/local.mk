@@ -174,6 +174,7 @@ EXTRA_DIST += \
 	%reldir%/bench/backup.py \
 	%reldir%/bench/bench \
 	%reldir%/bench/boot.py \
+	%reldir%/bench/delta.py \
 	%reldir%/bench/harness.py \
 	%reldir%/bench/livemount.py \
 	%reldir%/bench/mount1t.py \
@@ -200,6 +201,7 @@ include $(srcdir)/tests/fuzz/local.mk
 EXTRA_DIST += %reldir%/support/boot.sh %reldir%/support/lib.sh
 e2e_tests = \
 	tests/e2e/backup-restore \
+	tests/e2e/base-chunks \
 	tests/e2e/bad-input \
 	tests/e2e/boot-bios \
 	tests/e2e/boot-kernel \

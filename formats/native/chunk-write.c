@@ -253,8 +253,8 @@ claim (struct lm_chunk_writer *w, enum lm_object_type type,
   return 0;
 }
 
-/* The chunk that ID, which is not stored, may be stored against.  Whatever
- * goes wrong here only costs space. */
+/* Is there something that ID, which is not stored, may be stored against?
+ * Whatever goes wrong here only costs space. */
 static bool
 find_base (struct lm_chunk_writer *w, const struct lm_chunk_parent *parent,
            const uint8_t id[LM_ID_LEN], uint8_t ret_base_id[LM_ID_LEN],

@@ -19,6 +19,8 @@ TOOLS = {
     'nbdkit': ('nbdkit', ['--version']),
     'nbdcopy': ('libnbd-bin', ['--version']),
     'strace': ('strace', ['--version']),
+    'mke2fs': ('e2fsprogs', ['-V']),
+    'debugfs': ('e2fsprogs', ['-V']),
 }
 
 PASSWORD = 'livemount'

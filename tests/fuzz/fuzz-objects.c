@@ -151,6 +151,18 @@ seed_pack (fuzz_emit_fn emit)
   lm_store_close (store);
 }
 
+/* What all chunks with a base are stored against. */
+static struct lm_codec_base
+chunk_base (void)
+{
+  static uint8_t plain[4096];
+  size_t i;
+
+  for (i = 0; i < sizeof plain; i++)
+    plain[i] = i * i >> 7;
+  return (struct lm_codec_base) { plain, sizeof plain };
+}
+
 /* Stored bytes of a chunk: its encoding, the plain length that its entry
  * claims (3 bytes), and whether it is sealed. */
 static void
@@ -158,6 +170,7 @@ run_chunk (const uint8_t *data, size_t len)
 {
   struct lm_error err = LM_ERROR_INIT;
   struct lm_chunk_ref ref = { .type = LM_TYPE_CHUNK };
+  const struct lm_codec_base base = chunk_base ();
   CLEANUP_FREE uint8_t *stored = NULL, *plain = NULL;
   struct lm_sealer *s;
   int encrypted;
@@ -173,8 +186,20 @@ run_chunk (const uint8_t *data, size_t len)
   fuzz_expect (plain != NULL);
   s = lm_sealer_for_thread (fuzz_keys (encrypted), &err);
   fuzz_expect (s != NULL);
-  if (lm_open_chunk (s, &ref, stored, plain, 0, &err) == -1)
+  if (lm_open_delta (s, &ref, &base, stored, plain, 0, &err) == -1)
     fuzz_expect_error (&err);
+}
+
+static void
+emit_chunk (fuzz_emit_fn emit, const char *name,
+            const struct lm_chunk_ref *ref, int encrypted, uint8_t *out)
+{
+  out[0] = ref->encoding;
+  out[1] = (ref->plain_len - 1) & 0xff;
+  out[2] = (ref->plain_len - 1) >> 8;
+  out[3] = 0;
+  out[4] = encrypted;
+  emit (name, out, 5 + ref->stored_len);
 }
 
 static void
@@ -196,20 +221,80 @@ seed_chunk (fuzz_emit_fn emit)
 
     fuzz_expect (s != NULL);
     fuzz_expect (lm_seal_chunk (s, &ref, plain, 1, out + 5, &err) == 0);
-    out[0] = ref.encoding;
-    out[1] = (sizeof plain - 1) & 0xff;
-    out[2] = (sizeof plain - 1) >> 8;
-    out[3] = 0;
-    out[4] = encrypted;
-    emit (encrypted ? "sealed" : "zstd", out, 5 + ref.stored_len);
+    emit_chunk (emit, encrypted ? "sealed" : "zstd", &ref, encrypted, out);
+  }
+  for (encrypted = 0; encrypted < 2; encrypted++) {
+    const struct lm_codec_base base = chunk_base ();
+    struct lm_chunk_ref ref = {
+      .type = LM_TYPE_CHUNK, .plain_len = sizeof plain,
+    };
+    struct lm_sealer *s = lm_sealer_for_thread (fuzz_keys (encrypted),
+                                                &err);
+
+    fuzz_expect (s != NULL);
+    memcpy (plain, base.plain, sizeof plain);
+    memset (plain + 1000, 'x', 50);
+    fuzz_expect (lm_seal_delta (s, &ref, &base, plain, out + 5, &err) == 0);
+    fuzz_expect (ref.encoding == LM_ENCODING_ZSTD_BASE);
+    emit_chunk (emit, encrypted ? "sealed-base" : "base", &ref, encrypted,
+                out);
   }
   memcpy (out, "\0\7\0\0\0raw bytes", 14);
   emit ("raw", out, 13);
+}
+
+/* Any two chunks: what is encoded against the other, or is not because
+ * that does not pay, decodes to itself.  The first byte says how much of
+ * the input is the base, in 256ths. */
+static void
+run_codec (const uint8_t *data, size_t len)
+{
+  struct lm_error err = LM_ERROR_INIT;
+  CLEANUP_FREE uint8_t *plain = NULL, *out = NULL, *back = NULL;
+  struct lm_codec *c = lm_codec_new (&err);
+  struct lm_codec_base base;
+  enum lm_encoding encoding;
+  size_t plain_len, n;
+
+  fuzz_expect (c != NULL);
+  if (len >= 2 && len <= CHUNK_MAX) {
+    base.plain = data + 1;
+    base.len = (len - 1) * data[0] / 256;
+    plain_len = len - 1 - base.len;
+    plain = (uint8_t *) fuzz_string (data + 1 + base.len, plain_len);
+    out = malloc (lm_codec_bound (plain_len) + 1);
+    back = malloc (plain_len);
+    fuzz_expect (out != NULL && back != NULL);
+    n = lm_codec_encode (c, &base, plain, plain_len, out, &encoding);
+    fuzz_expect (n <= plain_len);
+    fuzz_expect (lm_codec_decode (c, encoding, &base,
+                                  encoding == LM_ENCODING_RAW ? plain : out,
+                                  n, back, plain_len, &err) == 0);
+    fuzz_expect (memcmp (plain, back, plain_len) == 0);
+  }
+  lm_codec_free (c);
+}
+
+static void
+seed_codec (fuzz_emit_fn emit)
+{
+  const struct lm_codec_base base = chunk_base ();
+  static uint8_t pair[1 + 2 * 4096];
+
+  pair[0] = 128;
+  memcpy (pair + 1, base.plain, base.len);
+  memcpy (pair + 1 + base.len, base.plain, base.len);
+  emit ("same", pair, sizeof pair);
+  memset (pair + 1 + base.len + 2000, 'x', 100);
+  emit ("alike", pair, sizeof pair);
+  memset (pair + 1 + base.len, 'x', base.len);
+  emit ("other", pair, sizeof pair);
 }
 
 const struct fuzz_target fuzz_object_targets[] = {
   { "object", run_object, seed_object },
   { "pack", run_pack, seed_pack },
   { "chunk", run_chunk, seed_chunk },
+  { "codec", run_codec, seed_codec },
   { NULL, NULL, NULL },
 };

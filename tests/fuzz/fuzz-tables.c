@@ -43,6 +43,33 @@ seed_entries (struct lm_entry *entries, uint32_t n)
   }
 }
 
+/* A pack's table as part of a segment: bases are numbered anew. */
+static void
+add_to_segment (const struct lm_pack_toc *toc)
+{
+  const uint8_t (*bases)[LM_ID_LEN] = (const uint8_t (*)[LM_ID_LEN])
+    toc->bases;
+  struct lm_segment seg = LM_SEGMENT_INIT;
+  struct lm_error err = LM_ERROR_INIT;
+  uint8_t id[LM_NAME_ID_LEN] = { 0 };
+  uint32_t i;
+
+  fuzz_expect (lm_segment_add_pack (&seg, id, 1, toc->entries,
+                                    toc->nr_entries, bases, &err) == 0);
+  fuzz_expect (seg.nr_entries == toc->nr_entries);
+  fuzz_expect (seg.nr_bases <= seg.nr_entries);
+  for (i = 0; i < seg.nr_entries; i++) {
+    const uint8_t *was = lm_entry_base (&toc->entries[i], bases);
+    const uint8_t *is = lm_entry_base (&seg.entries[i],
+                                       (const uint8_t (*)[LM_ID_LEN])
+                                       seg.bases);
+
+    fuzz_expect ((was == NULL) == (is == NULL));
+    fuzz_expect (was == NULL || memcmp (was, is, LM_ID_LEN) == 0);
+  }
+  lm_segment_release (&seg);
+}
+
 /* The first four bytes say where the data ends. */
 static void
 run_toc (const uint8_t *data, size_t len)
@@ -68,7 +95,9 @@ run_toc (const uint8_t *data, size_t len)
     fuzz_expect (end <= toc.data_end);
     fuzz_expect (e->plain_len > 0 && e->plain_len <= LM_CHUNK_SIZE_MAX);
     fuzz_expect (e->base <= toc.nr_bases);
+    fuzz_expect (e->base == 0 || e->type == LM_TYPE_CHUNK);
   }
+  add_to_segment (&toc);
   lm_pack_toc_release (&toc);
 }
 

@@ -276,13 +276,17 @@ Test (backup, unreadable_sectors_are_noted_and_the_rest_is_kept)
 /* Fail at every step of the store, in every way, then go on with a fresh
  * client: the repository is as it was or has the whole new snapshot. */
 static void
-fail_everywhere (enum lm_fault_kind kind)
+fail_everywhere (enum lm_fault_kind kind, bool alike)
 {
   uint64_t size = 300000, step;
   bool reached = true;          /* did the fault take place? */
   CLEANUP_FREE uint8_t *one = make_data (size);
   CLEANUP_FREE uint8_t *two = make_data (size);
 
+  /* So that much is stored against what it replaces. */
+  if (alike)
+    for (step = 0; step < size; step++)
+      two[step] = one[step] + (step % 4000 == 7);
   for (step = 1; reached; step++) {
     struct test_repository t;
     struct lm_store *fault;
@@ -332,12 +336,14 @@ fail_everywhere (enum lm_fault_kind kind)
 
 Test (backup, an_error_at_any_step_loses_nothing)
 {
-  fail_everywhere (LM_FAULT_FAIL);
+  fail_everywhere (LM_FAULT_FAIL, false);
+  fail_everywhere (LM_FAULT_FAIL, true);
 }
 
 Test (backup, a_lost_reply_at_any_step_loses_nothing)
 {
-  fail_everywhere (LM_FAULT_LOST_REPLY);
+  fail_everywhere (LM_FAULT_LOST_REPLY, false);
+  fail_everywhere (LM_FAULT_LOST_REPLY, true);
 }
 
 struct flips { uint64_t damaged, affected; };

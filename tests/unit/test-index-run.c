@@ -26,11 +26,24 @@ compare (const void *a, const void *b)
   return memcmp (a, b, LM_ID_LEN);
 }
 
+/* The base of every third entry, as far from its id as can be. */
+static const uint8_t *
+base_of (const struct lm_entry *e, uint32_t i)
+{
+  static uint8_t base[LM_ID_LEN];
+  size_t k;
+
+  for (k = 0; k < LM_ID_LEN; k++)
+    base[k] = i % 3 == 1 ? ~e->id[k] : 0;
+  return base;
+}
+
 /* A sorted segment with one pack and N random entries. */
 static void
 make_segment (struct lm_segment *seg, uint8_t pack, uint32_t n)
 {
   struct lm_entry *e = calloc (n + 1, sizeof *e);
+  uint8_t (*bases)[LM_ID_LEN] = calloc (n + 1, LM_ID_LEN);
   uint8_t id[LM_NAME_ID_LEN] = { pack };
   uint32_t i;
 
@@ -42,10 +55,18 @@ make_segment (struct lm_segment *seg, uint8_t pack, uint32_t n)
     e[i].plain_len = 65536;
   }
   qsort (e, n, sizeof *e, compare);
+  /* The table of bases of a pack is in no order that matters. */
+  for (i = 1; i < n; i += 3) {
+    e[i].encoding = LM_ENCODING_ZSTD_BASE;
+    e[i].base = n - i + 1;
+    memcpy (bases[n - i], base_of (&e[i], i), LM_ID_LEN);
+  }
   cr_assert (eq (int, lm_segment_add_pack (seg, id, 64 + 100 * n, e, n,
-                                           NULL, &err),
-                 0));
+                                           (const uint8_t (*)[LM_ID_LEN])
+                                           bases, &err), 0));
+  cr_assert (eq (u32, seg->nr_bases, (n + 1) / 3));
   free (e);
+  free (bases);
 }
 
 static struct lm_index_run *
@@ -77,6 +98,8 @@ expect_all (const struct lm_index_run *run, const struct lm_segment *seg,
     cr_assert (eq (int, lm_index_run_get (run, pos, &e, base, &err), 0));
     cr_assert (eq (int, memcmp (e.id, seg->entries[i].id, 32), 0));
     cr_assert (eq (u32, e.offset, seg->entries[i].offset));
+    cr_assert (eq (int, e.base > 0, i % 3 == 1));
+    cr_assert (eq (int, memcmp (base, base_of (&e, i), LM_ID_LEN), 0));
     lm_index_run_pack (run, e.pack, &p);
     cr_assert (eq (u8, p.id[0], pack));
   }
@@ -154,6 +177,9 @@ Test (index_run, finds_in_a_hostile_distribution)
       seg.entries[i].id[0] = 255;
     seg.entries[i].id[30] = i >> 8;
     seg.entries[i].id[31] = i;
+    if (i % 3 == 1)
+      memcpy (seg.bases[seg.entries[i].base - 1],
+              base_of (&seg.entries[i], i), LM_ID_LEN);
   }
   run = build (dirfd, &source, 1);
   expect_all (run, &seg, 7);
@@ -216,7 +242,7 @@ Test (index_run, refuses_what_is_no_run)
                                          "another-reposito", &err), NULL));
   cr_expect (eq (int, err.kind, LM_ERR_CORRUPT));
   fd = openat (dirfd, name, O_RDWR);
-  cr_assert (eq (int, ftruncate (fd, 4096 + 16 + 24 + 52 * 99), 0));
+  cr_assert (eq (int, ftruncate (fd, 4096 + 16 + 24 + 32 * 33 + 52 * 99), 0));
   cr_expect (eq (ptr, lm_index_run_open (dirfd, name, repository, &err),
                  NULL));
   cr_assert (eq (int, ftruncate (fd, 100), 0));
