@@ -26,6 +26,7 @@ EXTRA_DIST += $(man_pods) \
 	%reldir%/gc.md \
 	%reldir%/models/gc.pml \
 	%reldir%/overlay.md \
+	%reldir%/reliability.md \
 	%reldir%/security.md
 CLEANFILES += $(man_MANS)
 
