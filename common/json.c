@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/buffer.h"
 #include "common/cleanup.h"
 #include "common/hex.h"
 #include "common/banned.h"
@@ -130,4 +131,35 @@ lm_json_set_hex (json_t *obj, const char *key, const void *data, size_t len)
     return -1;
   lm_hex_encode (data, len, hex);
   return json_object_set_new (obj, key, json_string (hex));
+}
+
+/* The length of what begins at TEXT and is UTF-8, at most 4; or 0. */
+static size_t
+utf8_len (const char *text)
+{
+  size_t n;
+
+  for (n = strnlen (text, 4); n > 0; n--) {
+    CLEANUP_JSON json_t *v = json_stringn (text, n);
+
+    if (v)
+      break;
+  }
+  return n;
+}
+
+json_t *
+lm_json_text (const char *text)
+{
+  CLEANUP_BUFFER struct lm_buffer b = LM_BUFFER_INIT;
+  struct lm_error err = LM_ERROR_INIT;
+  size_t n;
+
+  for (; *text; text += n ? n : 1) {
+    n = utf8_len (text);
+    if (lm_buffer_append (&b, n ? text : "\xef\xbf\xbd", n ? n : 3, &err)
+        == -1)
+      return NULL;
+  }
+  return json_stringn (b.data ? (char *) b.data : "", b.len);
 }

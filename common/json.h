@@ -58,6 +58,12 @@ extern int lm_json_hex (const json_t *obj, const char *key, void *ret_data,
                         size_t len, const char *what, struct lm_error *err)
   __attribute__ ((nonnull));
 
+/* A string from whatever the system or a user called something: bytes
+ * that are no UTF-8 become U+FFFD.  For output only.  NULL when out of
+ * memory. */
+extern json_t *lm_json_text (const char *text)
+  __attribute__ ((nonnull, warn_unused_result));
+
 /* Set obj[key] to LEN bytes as hex.  0 or -1 (out of memory). */
 extern int lm_json_set_hex (json_t *obj, const char *key, const void *data,
                             size_t len)

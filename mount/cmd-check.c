@@ -49,8 +49,9 @@ on_damage (void *opaque, const char *object, const struct lm_error *why)
   size_t len = strlen (object);
 
   json_array_append_new (w->damaged,
-                         json_pack ("{s:s, s:s}", "object", object,
-                                    "message", why->message));
+                         json_pack ("{s:s, s:o}", "object", object,
+                                    "message",
+                                    lm_json_text (why->message)));
   if (w->cli->json)
     return;
   /* Most messages begin with the object's name. */

@@ -11,6 +11,7 @@
 
 #include "common/checked.h"
 #include "common/cleanup.h"
+#include "common/json.h"
 #include "formats/native/reserve.h"
 #include "formats/store/store-open.h"
 #include "mount/commands.h"
@@ -143,12 +144,14 @@ run_init (struct lm_cli *cli, struct lm_error *err)
   }
   say_what_matters (cli, key_file, &c, o.encrypted);
   if (cli->json)
-    return lm_report_json (json_pack ("{s:s, s:s, s:I, s:s*}",
-                                      "repository", location,
+    return lm_report_json (json_pack ("{s:o, s:s, s:I, s:o*}",
+                                      "repository", lm_json_text (location),
                                       "encryption", o.encrypted
                                       ? "aes-256-gcm" : "none",
                                       "chunk_size", (json_int_t) chunk_size,
-                                      "new_key_file", key_file), err);
+                                      "new_key_file", key_file
+                                      ? lm_json_text (key_file) : NULL),
+                           err);
   lm_report_note (cli, "Repository %s is made.", location);
   return 0;
 }

@@ -266,8 +266,9 @@ print_result (const struct work *w, double seconds, bool verified,
     char size[LM_SIZE_LEN], data[LM_SIZE_LEN];
 
     json_array_append_new (disks,
-      json_pack ("{s:s, s:s, s:I, s:I, s:I, s:I}",
-                 "name", item->disk->name, "target", item->location,
+      json_pack ("{s:s, s:o, s:I, s:I, s:I, s:I}",
+                 "name", item->disk->name,
+                 "target", lm_json_text (item->location),
                  "size", (json_int_t) item->disk->size,
                  "data", (json_int_t) item->done.data,
                  "zero", (json_int_t) item->done.zero,

@@ -38,14 +38,13 @@ static void
 print_json_error (const struct lm_error *err, enum lm_exit code)
 {
   CLEANUP_JSON json_t *v =
-    json_pack ("{s:{s:s, s:s, s:s*, s:i}}", "error",
+    json_pack ("{s:{s:s, s:o, s:o*, s:i}}", "error",
                "kind", lm_error_kind_name (err->kind),
-               "message", err->message,
-               "hint", err->hint[0] ? err->hint : NULL,
+               "message", lm_json_text (err->message),
+               "hint", err->hint[0] ? lm_json_text (err->hint) : NULL,
                "exit_code", (int) code);
   CLEANUP_FREE char *text = v ? json_dumps (v, JSON_COMPACT) : NULL;
 
-  /* Bytes that are no UTF-8 can't be in JSON. */
   if (text)
     fprintf (stderr, "%s\n", text);
   else

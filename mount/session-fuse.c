@@ -187,32 +187,31 @@ lm_session_fuse_start (const struct lm_session *s, struct lm_error *err)
   return 0;
 }
 
+/* Root, who can mount without fusermount3, can unmount without it. */
 static int
-in_use (const char *path, struct lm_error *err)
-{
-  return lm_error_hint (err, "close what uses it: 'fuser -vm %.200s' says "
-                        "which program that is", path);
-}
-
-/* Who may not unmount asks fuse's helper, which may. */
-static int
-unmount_by_helper (const char *path, struct lm_error *err)
+unmount (const char *path, struct lm_error *err)
 {
   const char *argv[] = { "fusermount3", "-u", path, NULL };
   CLEANUP_FREE char *text = NULL;
   int code;
 
-  if (lm_capture (argv, 30000, &text, &code, err) == -1) {
-    if (err->kind == LM_ERR_NOT_FOUND)
-      lm_error_hint (err, "install the package fuse3");
-    return -1;
-  }
-  if (code == 0)
+  if (umount2 (path, UMOUNT_NOFOLLOW) == 0)
     return 0;
-  text[strcspn (text, "\n")] = '\0';
-  lm_error_set (err, strstr (text, "busy") ? LM_ERR_LOCKED : LM_ERR_IO,
-                "unmount %s: %s", path, text);
-  return in_use (path, err);
+  if (errno == EBUSY) {
+    lm_error_errno (err, errno, "unmount %s", path);
+    err->kind = LM_ERR_LOCKED;
+  }
+  else {
+    if (lm_capture (argv, 30000, &text, &code, err) == -1)
+      return -1;
+    if (code == 0)
+      return 0;
+    text[strcspn (text, "\n")] = '\0';
+    lm_error_set (err, strstr (text, "busy") ? LM_ERR_LOCKED : LM_ERR_IO,
+                  "unmount %s: %s", path, text);
+  }
+  return lm_error_hint (err, "close what uses it: 'fuser -vm %.200s' says "
+                        "which program that is", path);
 }
 
 static int
@@ -221,16 +220,8 @@ unmount_disk (const struct lm_session *s, const char *path,
 {
   unsigned tries;
 
-  if (umount2 (path, UMOUNT_NOFOLLOW) == -1) {
-    if (errno == EBUSY) {
-      lm_error_set (err, LM_ERR_LOCKED, "unmount %s: it is busy", path);
-      return in_use (path, err);
-    }
-    if (errno != EPERM)
-      return lm_error_errno (err, errno, "unmount %s", path);
-    if (unmount_by_helper (path, err) == -1)
-      return -1;
-  }
+  if (unmount (path, err) == -1)
+    return -1;
   /* The last writes go through nbdfuse after that; it ends when they
    * are done, and the mount is gone when it says so. */
   for (tries = 0; tries < 500; tries++) {

@@ -46,7 +46,7 @@ lm_cli_snapshot_brief (const struct lm_snapshot_entry *e,
   json_t *v = entry_members (e);
 
   if (v) {
-    json_object_set_new (v, "error", json_string (why->message));
+    json_object_set_new (v, "error", lm_json_text (why->message));
     json_object_set_new (v, "consistency", json_string ("DAMAGED"));
   }
   return v;

@@ -61,6 +61,7 @@ criterion_tests = \
 	tests/unit/test-index-run \
 	tests/unit/test-inspect \
 	tests/unit/test-journal \
+	tests/unit/test-json \
 	tests/unit/test-journal-state \
 	tests/unit/test-key-slot \
 	tests/unit/test-lease \

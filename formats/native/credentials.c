@@ -180,9 +180,10 @@ read_line_hidden (int tty, const char *prompt, char *line, size_t size,
   quiet.c_lflag &= ~(ECHO | ISIG);
   quiet.c_lflag |= ICANON;
   quiet.c_cc[VEOL] = INTERRUPT;
-  dprintf (tty, "%s", prompt);
+  /* What is typed from the prompt on is not echoed, and not dropped. */
   if (tcsetattr (tty, TCSAFLUSH, &quiet) == -1)
     return lm_error_errno (err, errno, "terminal");
+  dprintf (tty, "%s", prompt);
   while (len < size) {
     ssize_t n = TEMP_FAILURE_RETRY (read (tty, line + len, size - len));
 

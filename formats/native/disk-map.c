@@ -312,10 +312,11 @@ lm_disk_map_leaf (struct lm_disk_map *map, uint64_t leaf,
 }
 
 int
-lm_disk_map_next (struct lm_disk_map *map, uint64_t from, uint64_t *ret_nr,
-                  struct lm_error *err)
+lm_disk_map_next (struct lm_disk_map *map, uint64_t from, uint64_t limit,
+                  uint64_t *ret_nr, struct lm_error *err)
 {
-  while (from < map->nr_chunks) {
+  limit = lm_min_u64 (limit, map->nr_chunks);
+  while (from < limit) {
     int level = map->height;
     uint8_t id[LM_ID_LEN];
 
@@ -332,7 +333,7 @@ lm_disk_map_next (struct lm_disk_map *map, uint64_t from, uint64_t *ret_nr,
     }
     from = (from / lm_map_span (level) + 1) * lm_map_span (level);
   }
-  *ret_nr = map->nr_chunks;
+  *ret_nr = limit;
   return 0;
 }
 

@@ -80,9 +80,11 @@ extern int lm_disk_map_leaf (struct lm_disk_map *map, uint64_t leaf,
   __attribute__ ((nonnull, warn_unused_result));
 
 /* The first chunk >= FROM that is present, or nr_chunks; absent subtrees
- * are skipped without being read. */
+ * are skipped without being read.  Looks no further than LIMIT: what lies
+ * beyond costs nothing, and may be damaged. */
 extern int lm_disk_map_next (struct lm_disk_map *map, uint64_t from,
-                             uint64_t *ret_nr, struct lm_error *err)
+                             uint64_t limit, uint64_t *ret_nr,
+                             struct lm_error *err)
   __attribute__ ((nonnull, warn_unused_result));
 /* The first chunk >= FROM that is absent, or nr_chunks; looks no further
  * than LIMIT. */

@@ -93,7 +93,7 @@ snapshot_disk_extents (struct lm_disk *disk, uint64_t offset, uint64_t len,
   while (offset < end) {
     uint64_t nr = offset / d->chunk_size, next, stop;
 
-    if (lm_disk_map_next (d->map, nr, &next, err) == -1)
+    if (lm_disk_map_next (d->map, nr, last, &next, err) == -1)
       return -1;
     if (next > nr) {
       stop = lm_min_u64 (next * d->chunk_size, end);

@@ -109,7 +109,7 @@ serve (const char *path, bool keep)
   unlink (nbd_socket);
   cr_assert (eq (int, lm_process_spawn (&spawn, &server, &err), 0), "%s",
              err.message);
-  for (i = 0; i < 1000 && access (nbd_socket, F_OK) == -1; i++)
+  for (i = 0; i < 6000 && access (nbd_socket, F_OK) == -1; i++)
     usleep (10000);
 }
 

@@ -6,6 +6,7 @@
 #include "tests/support/nbdkit.h"
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,16 +22,30 @@
 
 #define MAX_ARGS 30
 
-/* That the name is there must do: a connection could be the only one
- * that the server accepts.  Between bind, which makes the name, and
- * listen there is a moment; so wait a little. */
-static int
+/* __SO_ACCEPTCON, as /proc/net/unix shows it. */
+#define LISTENING 0x10000
+
+/* Does somebody listen there?  The kernel is asked: a connection could be
+ * the only one that the server accepts, and between bind, which makes the
+ * name, and listen there is a moment. */
+static bool
 is_there (const char *path)
 {
-  if (access (path, F_OK) == -1)
-    return 0;
-  usleep (20000);
-  return 1;
+  CLEANUP_FCLOSE FILE *fp = fopen ("/proc/net/unix", "re");
+  CLEANUP_FREE char *line = NULL;
+  size_t alloc = 0;
+
+  while (fp && getline (&line, &alloc, fp) != -1) {
+    unsigned long flags = 0;
+    char *name = strchr (line, '/');
+
+    line[strcspn (line, "\n")] = '\0';
+    if (name && strcmp (name, path) == 0 &&
+        sscanf (line, "%*s %*s %*s %lx", &flags) == 1 &&
+        (flags & LISTENING))
+      return true;
+  }
+  return false;
 }
 
 void
@@ -53,7 +68,7 @@ nbd_process_start (struct nbd_process *p, const char *const *argv)
   }
   if (asprintf (&p->uri, "nbd+unix:///?socket=%s", path) == -1)
     abort ();
-  for (i = 0; i < 500 && !is_there (path); i++) {
+  for (i = 0; i < 6000 && !is_there (path); i++) {
     if (waitpid (p->pid, &status, WNOHANG) == p->pid) {
       if (WIFEXITED (status) && WEXITSTATUS (status) == 127)
         cr_skip_test ("%s is not installed", argv[0]);

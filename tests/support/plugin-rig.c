@@ -274,7 +274,7 @@ plugin_start (struct plugin_server *s, int daemon, ...)
   make_arguments (&a, ap);
   va_end (ap);
   s->pid = spawn (a.argv, s->log);
-  for (i = 0; i < 3000 && access (pid_file, F_OK) == -1; i++) {
+  for (i = 0; i < 12000 && access (pid_file, F_OK) == -1; i++) {
     if (!daemon)
       cr_assert (eq (int, waitpid (s->pid, &status, WNOHANG), 0), "%s",
                  read_text (s->log));
@@ -303,7 +303,7 @@ plugin_end (struct plugin_server *s, int signum)
   kill (s->pid, signum);
   if (!s->daemon)
     waitpid (s->pid, NULL, 0);
-  for (i = 0; i < 2000 && s->daemon && kill (s->pid, 0) == 0; i++)
+  for (i = 0; i < 12000 && s->daemon && kill (s->pid, 0) == 0; i++)
     usleep (5000);
   unlink (s->socket);
   free (s->socket);

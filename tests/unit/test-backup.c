@@ -432,6 +432,62 @@ Test (backup, a_damaged_pack_gives_errors_and_never_wrong_data)
 }
 
 static int
+ignore_extent (void *opaque, uint64_t offset, uint64_t len,
+               enum lm_extent_type type, struct lm_error *e)
+{
+  (void) opaque;
+  (void) offset;
+  (void) len;
+  (void) type;
+  (void) e;
+  return 0;
+}
+
+/* Extents look at no part of the map that they were not asked for. */
+Test (backup, where_a_disk_can_be_read_its_extents_are_known)
+{
+  struct test_repository t;
+  struct lm_repository *repo;
+  struct lm_backup_result result;
+  const uint64_t size = 4 << 20;
+  CLEANUP_FREE uint8_t *data = calloc (size, 1), *back = malloc (4096);
+  unsigned failed = 0;
+  uint8_t *pack;
+  size_t len, i;
+
+  /* A leaf is 512 KiB: data, a hole of several, data again. */
+  lm_random_bytes (data, 600000);
+  lm_random_bytes (data + 3000000, size - 3000000);
+  test_repository_make (&t, true, 4096);
+  repo = test_repository_open (&t, NULL, &err);
+  backup_and_expect (repo, data, size, &result);
+  cr_assert (eq (int, lm_store_list (t.memory, "packs", first_pack, NULL,
+                                     &err), 0));
+  pack = lm_store_memory_data (t.memory, damaged_pack, &len);
+  for (i = 0; i < len; i += 3000) {
+    struct lm_disk *disk;
+    uint64_t at;
+
+    pack[i] ^= 0x40;
+    for (at = 0; at < size; at += 256 * 1024) {
+      disk = test_snapshot_disk (repo, "vm", &err);
+      cr_assert (ne (ptr, disk, NULL));
+      if (lm_disk_pread (disk, back, 4096, at, &err) == 0)
+        cr_assert (eq (int, lm_disk_extents (disk, at, 4096, ignore_extent,
+                                             NULL, &err), 0), "%s",
+                   err.message);
+      else
+        failed++;
+      lm_disk_close (disk);
+    }
+    pack[i] ^= 0x40;
+  }
+  cr_expect (lt (uint, 0, failed));
+  lm_repository_close (repo);
+  test_repository_release (&t);
+}
+
+static int
 remove_object (void *opaque, const char *name, uint64_t size,
                struct lm_error *e)
 {

@@ -345,15 +345,18 @@ Test (console_talk, a_machine_that_ends_closes_it)
 Test (console_talk, two_at_once_are_refused)
 {
   struct talker t;
-  int in[2];
+  int in[2], out[2];
   struct lm_console_talk second;
   enum lm_console_end end;
   struct lm_error err = LM_ERROR_INIT;
   int port;
 
   cr_assert (eq (int, pipe (in), 0));
-  port = start_talk (&t, in[0], STDERR_FILENO);
-  usleep (100000);
+  cr_assert (eq (int, pipe (out), 0));
+  port = start_talk (&t, in[0], out[1]);
+  /* What shows something has the lock. */
+  cr_assert (eq (sz, (size_t) write (port, "x", 1), 1));
+  expect_read (out[0], "x");
   second = t.talk;
   cr_expect (eq (int, lm_console_talk (&second, &end, &err), -1));
   cr_expect (eq (int, err.kind, LM_ERR_LOCKED), "%s", err.message);

@@ -214,7 +214,6 @@ on_terminal (const char *input, bool confirm, char *seen, size_t size)
     if (len >= 2 && strcmp (seen + len - 2, ": ") == 0 && *input) {
       size_t n = strcspn (input, "\n\003") + 1;
 
-      usleep (50000);
       cr_assert (eq (sz, write (master, input, n), n));
       input += n;
     }

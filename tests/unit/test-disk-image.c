@@ -502,7 +502,7 @@ Test (disk_image, qemu_nbd_ends_when_we_are_killed)
   }
   cr_assert (eq (int, waitpid (pid, &i, 0), pid));
   cr_expect (ne (int, WIFSIGNALED (i), 0));
-  for (i = 0; i < 100 && count_holders (path) > 0; i++)
+  for (i = 0; i < 1200 && count_holders (path) > 0; i++)
     usleep (50000);
   cr_expect (eq (u32, count_holders (path), 0));
 }

@@ -383,7 +383,7 @@ always_there (struct lm_store *store, const char *name,
 
 /* A folder journal/0000000000000001 did that to the directory store. */
 Test (journal, what_has_the_name_but_is_no_record_ends_a_commit,
-      .timeout = 20)
+      .timeout = 120)
 {
   struct lm_repository *a = lm_test_repo_open (inner);
   const struct lm_store_ops *ops = a->store->ops;

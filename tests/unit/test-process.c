@@ -251,7 +251,7 @@ Test (process, an_orphan_is_no_child_of_ours_but_can_be_stopped)
 
   cr_assert (eq (int, lm_process_spawn (&spawn, &process, &err), 0), "%s",
              err.message);
-  for (i = 0; i < 2000; i++) {
+  for (i = 0; i < 60000; i++) {
     if (lm_process_log_last_line (log_path, 0, line, sizeof line))
       break;
     usleep (1000);
