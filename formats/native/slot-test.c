@@ -41,9 +41,9 @@ choose (struct lm_disk_map *map, uint64_t n, uint64_t *ret_nr,
   uint64_t from;
 
   lm_random_bytes (&from, sizeof from);
-  if (lm_disk_map_next (map, from % n, ret_nr, err) == -1)
+  if (lm_disk_map_next (map, from % n, n, ret_nr, err) == -1)
     return -1;
-  return *ret_nr < n ? 0 : lm_disk_map_next (map, 0, ret_nr, err);
+  return *ret_nr < n ? 0 : lm_disk_map_next (map, 0, n, ret_nr, err);
 }
 
 static int
