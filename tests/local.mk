@@ -175,6 +175,7 @@ EXTRA_DIST += \
 	%reldir%/bench/backup.py \
 	%reldir%/bench/bench \
 	%reldir%/bench/boot.py \
+	%reldir%/bench/collect.py \
 	%reldir%/bench/delta.py \
 	%reldir%/bench/harness.py \
 	%reldir%/bench/livemount.py \
