@@ -500,13 +500,15 @@ horizon (struct gc *gc, uint64_t *ret_sequence, struct lm_error *err)
   return 0;
 }
 
-/* Give those that seem dead the time to prove it, and with `wait` those
- * that live the time to end.  (Another collection is not waited for: it
- * never holds on to what it has seen for long.) */
+/* Give those that seem dead the time to prove it, so that no lease ever
+ * needs a person; and with `wait` the backups that live the time to end.
+ * (That another collection lives is enough: it never holds on to what it has
+ * seen while it waits.) */
 static int
 wait_for_others (struct gc *gc, struct lm_error *err)
 {
-  static const char *const kinds[] = { "backup", "copy", NULL };
+  static const char *const writers[] = { "backup", "copy", NULL };
+  static const char *const all[] = { "backup", "copy", "gc", NULL };
   uint64_t mine = lm_repository_state (gc->repo)->sequence, seen;
   size_t revoked;
 
@@ -517,8 +519,13 @@ wait_for_others (struct gc *gc, struct lm_error *err)
   if (seen >= mine)
     return 0;
   report (gc, "wait", 0, 0);
-  if (lm_lease_watch_wait (gc->watch, kinds, gc->params->wait
-                           ? 0 : LM_LEASE_WAIT_ALIVE_WILL_DO,
+  /* Once more, so that our own lease is seen alive at once. */
+  lm_lease_set_loaded (gc->lease, mine, true);
+  if (gc->params->wait &&
+      lm_lease_watch_wait (gc->watch, writers, 0, gc->params->cancel,
+                           err) == -1)
+    return -1;
+  if (lm_lease_watch_wait (gc->watch, all, LM_LEASE_WAIT_ALIVE_WILL_DO,
                            gc->params->cancel, err) == -1)
     return -1;
   return lm_lease_watch_revoke (gc->watch, gc->repo, gc->writer, &revoked,

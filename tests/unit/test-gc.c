@@ -182,6 +182,21 @@ set_loaded (struct lm_lease *lease, struct lm_repository *r)
   cr_assert (eq (u64, info.loaded, loaded));
 }
 
+/* What five minutes of standing still would do to those who died. */
+static void
+revoke_all (void)
+{
+  struct lm_lease_info *leases;
+  size_t n, i;
+
+  cr_assert (eq (int, lm_lease_list (repo, &leases, &n, &err), 0), "%s",
+             err.message);
+  for (i = 0; i < n; i++)
+    cr_assert (eq (int, lm_lease_revoke (repo, leases[i].id, "test", &err),
+                   0), "%s", err.message);
+  lm_lease_infos_free (leases, n);
+}
+
 /* Bytes FROM to TO (in chunks) become others. */
 static void
 change (size_t from, size_t to)
@@ -337,8 +352,6 @@ Test (gc, packs_of_an_interrupted_backup_go)
   struct lm_store *faulty = lm_store_fault_new (t.memory);
   struct lm_repository *other = test_repository_open (&t, faulty, &err);
   struct lm_backup_result result;
-  struct lm_lease_info *leases;
-  size_t n;
 
   /* Lease, pack, segment. */
   lm_store_fault_arm (faulty, LM_FAULT_FAIL, 3, true);
@@ -351,10 +364,7 @@ Test (gc, packs_of_an_interrupted_backup_go)
   lm_error_clear (&err);
   /* Its lease is still there, since it could not be removed. */
   cr_expect (eq (sz, count ("leases"), 1));
-  cr_assert (eq (int, lm_lease_list (repo, &leases, &n, &err), 0));
-  cr_assert (eq (int, lm_lease_revoke (repo, leases[0].id, "test", &err),
-                 0), "%s", err.message);
-  lm_lease_infos_free (leases, n);
+  revoke_all ();
   collect (10);
   cr_expect (eq (sz, count ("packs"), 0));
   expect_clean ();
@@ -409,6 +419,30 @@ Test (gc, who_has_seen_the_condemnation_is_not_waited_for)
   cr_expect (eq (u64, r.blockers, 1));
   lm_lease_release (late);
   expect_clean ();
+}
+
+Test (gc, a_dead_collection_stops_nobody)
+{
+  struct lm_store *faulty = lm_store_fault_new (t.memory);
+  struct lm_repository *other = test_repository_open (&t, faulty, &err);
+  struct lm_lease *lease;
+  struct lm_gc_result r;
+
+  backup ();
+  change (0, SIZE / CHUNK);
+  backup ();
+  lease = lm_lease_acquire (other, "gc", 1, &err);
+  cr_assert (ne (ptr, lease, NULL));
+  /* From now on it can neither be refreshed nor removed. */
+  lm_store_fault_arm (faulty, LM_FAULT_FAIL, 1, true);
+  forget (0);
+  r = collect (10);
+  cr_expect (eq (u64, r.deleted.packs, 1));
+  cr_expect (eq (u64, r.blockers, 0));
+  cr_expect (eq (sz, count ("leases"), 0));
+  lm_lease_release (lease);
+  lm_repository_close (other);
+  expect_latest (repo, data);
 }
 
 Test (gc, a_backup_that_used_what_was_condemned_saves_it)
@@ -579,6 +613,7 @@ fail_everywhere (enum lm_fault_kind kind)
     lm_error_clear (&err);
     cr_assert (eq (int, lm_repository_load (repo, &err), 0), "%s",
                err.message);
+    revoke_all ();
     expect_latest (repo, data);
     expect_clean ();
     cr_assert (lt (u64, step, 500));
