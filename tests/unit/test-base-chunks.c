@@ -426,11 +426,10 @@ note_pack (void *opaque, const char *name, uint64_t size, struct lm_error *e)
   return 0;
 }
 
-/* Two snapshots, the second with deltas against the first; then the pack
- * of the first is lost, but not its map, which the second shares. */
+/* Two snapshots, the second with deltas against the first. */
 static void
-lose_bases (struct test_repository *t, struct lm_repository **repo,
-            uint8_t *before)
+start_with_delta (struct test_repository *t, struct lm_repository **repo,
+                  uint8_t *before)
 {
   struct lm_backup_result result;
 
@@ -442,35 +441,80 @@ lose_bases (struct test_repository *t, struct lm_repository **repo,
   change (CHUNKS);
   back_up (*repo, "vm", false, &result);
   cr_assert (is_delta (*repo, 0));
+}
+
+/* Then the pack of the first is lost, but not its map, which the second
+ * shares. */
+static void
+lose_bases (struct test_repository *t, struct lm_repository **repo,
+            uint8_t *before)
+{
+  start_with_delta (t, repo, before);
   cr_assert (eq (int, lm_store_remove (t->memory, first_pack, &err), 0));
   reopen (t, repo);
 }
 
+/* What check says of a delta whose base it can't have. */
+static void
+base_line (struct lm_repository *repo, char out[200])
+{
+  struct lm_chunk_location l = locate (repo, 0);
+  char hex[2 * LM_ID_LEN + 1];
+  size_t n;
+
+  lm_hex_encode (l.ref.id, LM_ID_LEN, hex);
+  n = snprintf (out, 200, "chunk %s: referred to, but of its base chunk ",
+                hex);
+  lm_hex_encode (l.ref.base, LM_ID_LEN, hex);
+  snprintf (out + n, 200 - n, "%.16s… no good copy is stored in full\n",
+            hex);
+}
+
+/* The pack is named once, and not every chunk that needs it. */
 Test (base_chunks, a_lost_base_names_the_snapshots_that_need_it)
 {
   CLEANUP_FREE uint8_t *before = malloc (SIZE);
-  char want[200], hex[2 * LM_ID_LEN + 1];
   struct lm_repository *repo;
   struct test_repository t;
-  struct lm_chunk_location l;
   struct verdict v;
+  char line[200], hurt[60];
   int read_data;
 
   lose_bases (&t, &repo, before);
-  l = locate (repo, 0);
+  base_line (repo, line);
   for (read_data = 0; read_data < 2; read_data++) {
-    cr_expect (lt (u64, 0, check (repo, read_data, &v)));
+    cr_expect (eq (u64, 1, check (repo, read_data, &v)));
     cr_expect (ne (ptr, strstr (v.damage, first_pack), NULL));
-    lm_hex_encode (l.ref.id, LM_ID_LEN, hex);
-    snprintf (want, sizeof want, "chunk %s: referred to, but of its base "
-              "chunk ", hex);
-    lm_hex_encode (l.ref.base, LM_ID_LEN, hex);
-    snprintf (want + strlen (want), sizeof want - strlen (want),
-              "%.16s… no good copy is stored in full\n", hex);
-    cr_expect (ne (ptr, strstr (v.damage, want), NULL), "%s", v.damage);
-    snprintf (want, sizeof want, " disk0 0+%d\n", SIZE);
-    cr_expect (ne (ptr, strstr (v.affected, want), NULL), "%s", v.affected);
+    cr_expect (eq (ptr, strstr (v.damage, line), NULL), "%s", v.damage);
+    snprintf (hurt, sizeof hurt, " disk0 0+%d\n", SIZE);
+    cr_expect (ne (ptr, strstr (v.affected, hurt), NULL), "%s", v.affected);
   }
+  lm_repository_close (repo);
+  test_repository_release (&t);
+}
+
+Test (base_chunks, a_damaged_base_is_named_by_what_needs_it)
+{
+  CLEANUP_FREE uint8_t *before = malloc (SIZE);
+  struct lm_repository *repo;
+  struct test_repository t;
+  struct lm_chunk_location delta, base;
+  struct verdict v;
+  uint8_t *pack;
+  char line[200];
+  size_t len;
+
+  start_with_delta (&t, &repo, before);
+  base_line (repo, line);
+  delta = locate (repo, 0);
+  cr_assert (eq (int, lm_chunk_index_find_full (repo->index, LM_TYPE_CHUNK,
+                                                delta.ref.base, &base, 1,
+                                                &err), 1));
+  pack = lm_store_memory_data (t.memory, first_pack, &len);
+  pack[base.offset + 20] ^= 1;
+  cr_expect (eq (u64, 0, check (repo, false, &v)));
+  cr_expect (eq (u64, 2, check (repo, true, &v)));
+  cr_expect (ne (ptr, strstr (v.damage, line), NULL), "%s", v.damage);
   lm_repository_close (repo);
   test_repository_release (&t);
 }
