@@ -25,9 +25,12 @@
 #include "formats/native/repository-internal.h"
 #include "common/banned.h"
 
-/* Nodes that are read in one go: among 128 times as many entries of the
- * index, of which all pages may be touched (100 MiB). */
+/* Nodes that are read in one go.  Each look-up maps some pages of the
+ * index around its place, which are dropped after the batch: so either they
+ * are few, or they lie among few entries (of 52 bytes). */
 #define BATCH ((size_t) 16 << 10)
+#define BATCH_FEW 128
+#define BATCH_SPAN (UINT64_C (2) << 20)
 
 /* References that are held before a pass over the index is made for them:
  * 256 MiB. */
@@ -351,6 +354,22 @@ locate (const struct lm_gc_packs *packs, uint64_t *pos,
   }
 }
 
+/* How many nodes from DONE on make a batch.  Ids are uniform. */
+static size_t
+batch_size (const struct lm_gc_walk *w, const struct level *l, size_t done)
+{
+  size_t n = lm_min_u64 (l->n - done, BATCH), i;
+  double entries = 0;
+
+  for (i = 0; i < w->packs->nr_runs; i++)
+    entries += lm_index_run_entries (w->packs->runs[i].run);
+  while (n > BATCH_FEW &&
+         (lm_get_be64 (l->ids[done + n - 1]) - lm_get_be64 (l->ids[done])) /
+         (double) UINT64_MAX * entries > BATCH_SPAN)
+    n /= 2;
+  return n;
+}
+
 static int
 walk_level (struct lm_gc_walk *w, int level, struct lm_error *err)
 {
@@ -366,7 +385,7 @@ walk_level (struct lm_gc_walk *w, int level, struct lm_error *err)
   if (places == NULL || pos == NULL || before == NULL)
     return lm_error_set (err, LM_ERR_NOMEM, "out of memory for map nodes");
   for (done = 0; done < l->n; done += n) {
-    n = lm_min_u64 (l->n - done, BATCH);
+    n = batch_size (w, l, done);
     if (add_refs (w, (const uint8_t (*)[LM_ID_LEN]) l->ids + done, n,
                   err) == -1)
       return -1;
