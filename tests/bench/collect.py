@@ -8,7 +8,7 @@ marks and decides, and changes nothing."""
 import json
 import os
 
-from harness import Row, warm_up
+from harness import Failure, Row, warm_up
 from livemount import environment
 from mount1t import repository
 
@@ -29,12 +29,13 @@ def run(bench, wanted):
     # The first one builds the local index, and does not count.
     for number in range(bench.pairs + 1):
         with open(out, 'wb') as f:
-            pid = os.posix_spawnp(
-                'livemount', ['livemount', 'gc', '--dry-run', '--json', '-q'],
-                env, file_actions=[(os.POSIX_SPAWN_DUP2, f.fileno(), 1)])
+            pid = os.posix_spawn(
+                os.path.join(bench.build, 'livemount'),
+                ['livemount', 'gc', '--dry-run', '--json', '-q'], env,
+                file_actions=[(os.POSIX_SPAWN_DUP2, f.fileno(), 1)])
             _, status, usage = os.wait4(pid, 0)
         if status != 0:
-            raise SystemExit(f'gc --dry-run ended with status {status}')
+            raise Failure(f'gc --dry-run ended with status {status}')
         with open(out, encoding='utf-8') as f:
             result = json.load(f)
         if number > 0:
